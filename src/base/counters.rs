@@ -1,0 +1,129 @@
+//! Every metric of the data path by name, and a core's cells for them: one writer each, read by the metrics endpoint.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $kind:ident;)+) => {
+        /// One number per core.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Counter { $($(#[doc = $doc])+ $variant,)+ }
+
+        /// Every counter: itself, its Prometheus name, its kind, its help line.
+        pub const COUNTERS: &[(Counter, &str, CounterKind, &str)] =
+            &[$((Counter::$variant, $name, CounterKind::$kind, concat!($($doc),+)),)+];
+    };
+}
+
+/// Prometheus' metric type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CounterKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+counters! {
+    /// Connections accepted from clients.
+    Accepted = "tollgate_connections_accepted_total", Counter;
+    /// Client connections open now.
+    Open = "tollgate_connections_open", Gauge;
+    /// Requests whose head was read.
+    Requests = "tollgate_requests_total", Counter;
+    /// Requests refused because their bytes break HTTP.
+    BadRequests = "tollgate_bad_requests_total", Counter;
+    /// Connections made to upstreams.
+    UpstreamConnects = "tollgate_upstream_connects_total", Counter;
+    /// Idle upstream connections kept for reuse now.
+    UpstreamIdle = "tollgate_upstream_idle", Gauge;
+    /// Exchanges answered with a 5xx made by the gateway.
+    UpstreamFaults = "tollgate_upstream_faults_total", Counter;
+    /// Panics caught at a connection's edge (there should be none).
+    Panics = "tollgate_panics_total", Counter;
+    /// Log entries accepted into the ring.
+    EntriesAccepted = "tollgate_log_entries_accepted_total", Counter;
+    /// Log entries that Kafka acknowledged.
+    EntriesDelivered = "tollgate_log_entries_delivered_total", Counter;
+    /// Log entries held in the ring now: open, sealed or in flight.
+    EntriesHeld = "tollgate_log_entries_held", Gauge;
+    /// Log entries that may or may not be in Kafka: their outcome could not be learnt.
+    EntriesInDoubt = "tollgate_log_entries_in_doubt_total", Counter;
+    /// Log entries lost after they were accepted, whatever the reason.
+    EntriesLost = "tollgate_log_entries_lost_total", Counter;
+    /// Log entries refused because the ring was full or `max_pending_entries` was reached.
+    EntriesDropped = "tollgate_log_entries_dropped_total", Counter;
+    /// Log entries refused because they are larger than a Kafka message may be.
+    EntriesTooLarge = "tollgate_log_entries_too_large_total", Counter;
+    /// Bodies cut at the per-core capture budget.
+    BodiesCut = "tollgate_log_bodies_cut_total", Counter;
+    /// Ring slots in use now.
+    RingSlotsUsed = "tollgate_ring_slots_used", Gauge;
+    /// Ring slots in all.
+    RingSlots = "tollgate_ring_slots", Gauge;
+    /// Batches sent to Kafka, retries included.
+    BatchesSent = "tollgate_kafka_batches_sent_total", Counter;
+    /// Batches sent again.
+    BatchesRetried = "tollgate_kafka_batches_retried_total", Counter;
+    /// Bytes of batches that Kafka acknowledged.
+    BytesDelivered = "tollgate_kafka_bytes_delivered_total", Counter;
+    /// Connections to brokers open now.
+    BrokerConnections = "tollgate_kafka_connections", Gauge;
+    /// The configuration revision that this core serves.
+    Revision = "tollgate_config_revision", Gauge;
+}
+
+/// One core's cells. Only the core writes; anybody may read.
+#[derive(Debug)]
+pub struct CoreCounters {
+    cells: [AtomicU64; COUNTERS.len()],
+}
+
+impl Default for CoreCounters {
+    fn default() -> Self {
+        Self { cells: [const { AtomicU64::new(0) }; COUNTERS.len()] }
+    }
+}
+
+impl CoreCounters {
+    /// Adds `by`. A plain load and store: the core is the only writer.
+    pub fn add(&self, counter: Counter, by: u64) {
+        let cell = &self.cells[counter as usize];
+        cell.store(cell.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+    }
+
+    /// Takes `by` from a gauge.
+    pub fn sub(&self, counter: Counter, by: u64) {
+        self.add(counter, by.wrapping_neg());
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, counter: Counter, to: u64) {
+        self.cells[counter as usize].store(to, Ordering::Relaxed);
+    }
+
+    /// Reads one number.
+    pub fn value(&self, counter: Counter) -> u64 {
+        self.cells[counter as usize].load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_has_its_own_cell_and_name() {
+        for (index, (counter, name, ..)) in COUNTERS.iter().enumerate() {
+            assert_eq!(*counter as usize, index);
+            assert_eq!(COUNTERS.iter().filter(|(_, other, ..)| other == name).count(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_gauge_comes_back_to_zero() {
+        let core = CoreCounters::default();
+        core.add(Counter::Open, 2);
+        core.sub(Counter::Open, 2);
+        assert_eq!(core.value(Counter::Open), 0);
+    }
+}

@@ -1,0 +1,40 @@
+//! Every bound of the data path: name, unit, default, and what happens when it is full. `docs/limits.md` lists them for users.
+
+/// Bytes of one request or response head, request line and all header lines (431; a response over it is a 502).
+pub const HEAD_BYTES: usize = 32 * 1024;
+/// Header lines in one head (431; 502).
+pub const HEADER_COUNT: usize = 100;
+/// Bytes of the request target (414).
+pub const TARGET_BYTES: usize = 16 * 1024;
+/// Bytes of one chunk-size line with its extensions (400; 502).
+pub const CHUNK_LINE_BYTES: usize = 4 * 1024;
+/// Bytes of a trailer section (431; 502).
+pub const TRAILER_BYTES: usize = 8 * 1024;
+/// Bytes of one relay buffer: the most of a body that one direction of one exchange keeps in memory.
+pub const RELAY_BYTES: usize = 64 * 1024;
+/// Bytes of an Admin API body: APISIX's 1.5 MiB (400).
+pub const ADMIN_BODY_BYTES: usize = 1_572_864;
+/// Accepts outstanding per listener and core (PERFORMANCE §2.7).
+pub const ACCEPTS_PER_LISTENER: usize = 8;
+/// Connections that wait in the kernel before accept (`listen(2)`).
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Bytes of bodies held for logging, per core; over it a body is cut and counted.
+pub const BODY_CAPTURE_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of one ring slot's records: one batch, at most. Kafka's default `max.message.bytes` is 1,048,588.
+pub const SLOT_BYTES: usize = 1024 * 1024;
+/// Bytes of all ring slots, per core (`tollgate.ring.bytes`).
+pub const RING_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of one Kafka message, until the broker's own limit is known (ARCHITECTURE §4.4).
+pub const MESSAGE_BYTES: usize = 1_000_000;
+/// Batches in flight per partition: Kafka keeps five per producer for duplicate detection (KIP-98).
+pub const IN_FLIGHT_BATCHES: usize = 5;
+/// Bytes of one answer from a broker; a larger one closes the connection.
+pub const BROKER_FRAME_BYTES: usize = 16 * 1024 * 1024;
+/// Levels of a nested `log_format`; deeper objects become `{}` (APISIX-COMPAT §2.3).
+pub const FORMAT_DEPTH: usize = 5;
+/// Entries of the `headers` and `querystring` objects of the default entry.
+pub const ENTRY_FIELDS: usize = 100;
+
+const _: () = assert!(MESSAGE_BYTES <= SLOT_BYTES, "a message must fit a slot");
+const _: () = assert!(RING_BYTES / SLOT_BYTES >= 2, "one slot fills while one is in flight");
+const _: () = assert!(TARGET_BYTES < HEAD_BYTES);

@@ -1,0 +1,1 @@
+//! Configuration: APISIX's names verbatim, checked with all errors and their paths, compiled into snapshots. No file, no socket.

@@ -1,0 +1,1 @@
+//! One core: owns everything it uses, serves, ships records, swaps snapshots, drains.
