@@ -1,1 +1,5 @@
 //! Pure: how records reach Kafka. Record batches in wire layout, the ring they lie in, and the producer as a state machine.
+
+pub mod codec;
+pub mod decompress;
+pub mod records;

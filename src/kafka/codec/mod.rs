@@ -1,0 +1,3 @@
+//! Kafka's messages: the only place of the product that names `kafka_protocol`.
+
+pub mod read;
