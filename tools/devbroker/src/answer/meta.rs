@@ -73,10 +73,13 @@ fn named_topic(context: &mut Context<'_>, asked: &MetadataRequestTopic, create: 
             }
         }
     };
-    if create && !context.state.topics.contains_key(&name) && context.refusal().is_none() {
-        if let Err(code) = context.state.create_topic(&name, -1) {
-            return nothing(&name, code);
-        }
+    let missing = !context.state.topics.contains_key(&name);
+    if create
+        && missing
+        && context.refusal().is_none()
+        && let Err(code) = context.state.create_topic(&name, -1)
+    {
+        return nothing(&name, code);
     }
     known(context, &name)
 }
