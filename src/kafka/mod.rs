@@ -1,11 +1,15 @@
 //! Pure: how records reach Kafka. Record batches in wire layout, the ring they lie in, and the producer as a state machine.
 
 pub mod batch;
+pub mod codec;
+pub mod compress;
 pub mod event;
+pub mod head;
 pub mod options;
 pub mod ring;
 pub mod shipper;
 pub mod stats;
+mod varint;
 
 pub use batch::Out;
 pub use event::{Action, Appended, ConnId, Event, Level, SlotId};
