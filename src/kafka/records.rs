@@ -2,6 +2,7 @@
 //! checked before they are believed, nothing panics. Writing batches is `kafka::batch`'s.
 
 use super::decompress::{Packing, UNPACKED_BYTES, unpack};
+use super::varint::read_signed;
 
 /// Bytes of a v2 batch before its records.
 pub const HEAD_BYTES: usize = 61;
@@ -252,17 +253,10 @@ impl<'a> Bytes<'a> {
         Some(head)
     }
 
-    /// Zigzag varint of up to 64 bits.
     fn varint(&mut self) -> Option<i64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let [byte] = self.take()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some((value >> 1) as i64 ^ -((value & 1) as i64));
-            }
-        }
-        None
+        let (value, at) = read_signed(self.0, 0)?;
+        self.0 = &self.0[at..];
+        Some(value)
     }
 
     /// A length and so many bytes; length -1 is a field that is not there.
