@@ -142,8 +142,11 @@ fn unreadable(frame: &[u8], reason: &'static str) -> Unreadable {
     Unreadable { base_offset: offset(frame), reason, skip_to: None }
 }
 
+/// A frame, and what is behind it.
+type Split<'a> = (&'a [u8], &'a [u8]);
+
 /// The first whole batch or old message, and what is behind it; none if the rest is no whole one.
-fn split(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, Unreadable> {
+fn split(bytes: &[u8]) -> Result<Option<Split<'_>>, Unreadable> {
     let Some(length) = bytes.get(8..LENGTH_END).and_then(|b| b.first_chunk::<4>()) else {
         return Ok(None);
     };

@@ -1,0 +1,3 @@
+//! Kafka, as the product meets it: reading back against the dev broker.
+
+mod reading_back;
