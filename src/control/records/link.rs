@@ -76,13 +76,19 @@ impl Link {
         wait_ms: u64,
         request: impl FnOnce(Caller<'_>, i16) -> Vec<u8>,
     ) -> Result<Answer, String> {
-        let version = kind.negotiate(&self.ranges).ok_or_else(|| {
-            let (address, name) = (&self.address, kind.name);
-            format!("{address} knows no version of {name} that Tollgate knows: Kafka 0.11 and later are read")
-        })?;
+        let version = kind.negotiate(&self.ranges).ok_or_else(|| self.unknown(kind))?;
         let within = Duration::from_millis(wait_ms + ANSWER_MS);
         let body = self.exchange(within, |caller| request(caller, version)).await?;
         Ok(Answer { version, body })
+    }
+
+    fn unknown(&self, kind: Kind) -> String {
+        let (address, name) = (&self.address, kind.name);
+        if kind.is_served(&self.ranges) {
+            format!("{address} knows no version of {name} that Tollgate knows: Kafka 0.11 and later are read")
+        } else {
+            format!("{address} does not answer {name}: it may be a KRaft controller's port; name a broker's listener")
+        }
     }
 
     /// An answer that `read` could not make sense of.

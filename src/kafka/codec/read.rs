@@ -41,6 +41,11 @@ impl Kind {
         (version >= self.min.max(theirs.min)).then_some(version)
     }
 
+    /// True if the broker answers this at all, in whatever version.
+    pub fn is_served(&self, broker: &[ApiRange]) -> bool {
+        broker.iter().any(|range| range.key == self.key)
+    }
+
     /// A reader at the answer's body, the response header's tagged fields behind it.
     fn body<'a>(&self, version: i16, bytes: &'a [u8]) -> Option<Reader<'a>> {
         let mut reader = Reader::new(bytes, version >= self.flexible_from);
