@@ -1,5 +1,6 @@
 //! The nodes of an upstream, resolved.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -27,13 +28,18 @@ pub struct NodeSet {
 
 impl NodeSet {
     /// A set of `nodes`; may be empty (503).
-    pub fn new(_nodes: Vec<Node>) -> Self {
-        todo!()
+    pub fn new(mut nodes: Vec<Node>) -> Self {
+        nodes.sort_by_key(|node| std::cmp::Reverse(node.priority));
+        let mut hasher = DefaultHasher::new();
+        nodes.hash(&mut hasher);
+        Self { content: hasher.finish(), nodes }
     }
+
     /// The nodes; [`super::Balancer::pick`] gives positions in here.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
+
     /// A hash of the nodes: differs when they do.
     pub const fn content(&self) -> u64 {
         self.content
