@@ -275,7 +275,7 @@ fn equal_content_is_shared_and_changed_content_is_not() {
 fn metadata_changes_every_loggers_content_and_limits_what_is_pending() {
     let metadata = |value: Value| (Kind::PluginMetadata, "kafka-logger", value);
     let route = (Kind::Route, "1", with_logger(json!({})));
-    let without = snapshot(&[route.clone()]);
+    let without = snapshot(std::slice::from_ref(&route));
     let with = snapshot(&[route, metadata(json!({"log_format": {"host": "$host"}, "max_pending_entries": 5}))]);
     assert_ne!(without.loggers[0].content, with.loggers[0].content);
     assert_eq!((without.loggers[0].max_pending_entries, with.loggers[0].max_pending_entries), (None, Some(5)));
