@@ -81,6 +81,12 @@ pub fn make_data_dir(path: &Path) -> Result<(), String> {
         .map_err(|error| format!("tollgate.data_dir: cannot make {}: {error}", path.display()))
 }
 
+/// Milliseconds since 1970.
+pub fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A directory that a test uses and leaves no trace of.
 #[cfg(test)]
 pub(crate) mod scratch {
