@@ -32,7 +32,9 @@ pub fn own_key(data_dir: &Path) -> Result<OwnKey, String> {
     let path = data_dir.join(KEY_FILE);
     match fs::read_to_string(&path) {
         Ok(text) if text.trim().len() >= KEY_LETTERS => Ok(OwnKey { key: text.trim().to_owned(), path }),
-        Ok(_) => Err(format!("{} holds no admin key of {KEY_LETTERS} letters: delete it to get a new one", path.display())),
+        Ok(_) => {
+            Err(format!("{} holds no admin key of {KEY_LETTERS} letters: delete it to get a new one", path.display()))
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => make(path),
         Err(error) => Err(format!("cannot read the admin key in {}: {error}", path.display())),
     }
@@ -68,7 +70,8 @@ fn random_letters() -> Result<String, String> {
 pub fn same_key(left: &str, right: &str) -> bool {
     let (left, right) = (left.as_bytes(), right.as_bytes());
     left.len() == right.len()
-        && std::hint::black_box(left.iter().zip(right).fold(0_u8, |sum, (a, b)| std::hint::black_box(sum | (a ^ b)))) == 0
+        && std::hint::black_box(left.iter().zip(right).fold(0_u8, |sum, (a, b)| std::hint::black_box(sum | (a ^ b))))
+            == 0
 }
 
 #[cfg(test)]

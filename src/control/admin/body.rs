@@ -115,7 +115,10 @@ mod tests {
     #[test]
     fn json_keeps_its_numbers_and_its_order() {
         let text = r#"{"b":1,"a":1.5,"c":[true,null,"\u00e9\n"],"d":18446744073709551615,"e":-1}"#;
-        assert_eq!(parsed(text).unwrap().to_string(), r#"{"b":1,"a":1.5,"c":[true,null,"é\n"],"d":18446744073709551615,"e":-1}"#);
+        assert_eq!(
+            parsed(text).unwrap().to_string(),
+            r#"{"b":1,"a":1.5,"c":[true,null,"é\n"],"d":18446744073709551615,"e":-1}"#
+        );
     }
 
     #[test]

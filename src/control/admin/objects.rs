@@ -33,13 +33,13 @@ pub struct Call {
 
 /// Does what is asked and gives the answer.
 pub async fn answer(admin: &Admin, call: Call) -> Answer {
-    if !call.kind.allows(call.method) {
-        return Answer::error(StatusCode::METHOD_NOT_ALLOWED, call.kind.not_supported(call.method));
-    }
     let ttl_ms = match ttl_ms(&call.query) {
         Ok(ttl_ms) => ttl_ms,
         Err(refused) => return refused,
     };
+    if !call.kind.allows(call.method) {
+        return Answer::error(StatusCode::METHOD_NOT_ALLOWED, call.kind.not_supported(call.method));
+    }
     if call.method == Method::Get {
         return get(admin, &call);
     }
@@ -178,7 +178,8 @@ impl Writer<'_> {
 
 /// The body of PUT and POST, which must be an object.
 fn new_object(body: Option<Value>) -> Result<Value, Answer> {
-    let wrong = |found: &str| Answer::invalid(format!("invalid configuration: wrong type: expected object, got {found}"));
+    let wrong =
+        |found: &str| Answer::invalid(format!("invalid configuration: wrong type: expected object, got {found}"));
     match body {
         None => Err(Answer::invalid("missing configurations")),
         Some(value @ Value::Object(_)) => Ok(value),

@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{Commit, Loaded};
@@ -37,7 +38,9 @@ impl Embedded {
         let path = data_dir.join(STORE_FILE);
         let named = |error: &dyn std::fmt::Display| format!("cannot open the store {}: {error}", path.display());
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let database = match Database::builder().create_file(file.map_err(|error| named(&error))?) {
+        let file = file.map_err(|error| named(&error))?;
+        let opened = FileBackend::new(file).and_then(|file| Database::builder().create_with_backend(file));
+        let database = match opened {
             Ok(database) => database,
             Err(DatabaseError::DatabaseAlreadyOpen) => {
                 return Err(named(&"another gateway has it open (tollgate.data_dir gives this one its own)"));

@@ -61,7 +61,9 @@ impl Store {
     pub fn commit(&mut self, commit: &Commit<'_>) -> Result<(), String> {
         match self {
             Self::Embedded(store) => store.commit(commit),
-            Self::Yaml(file) => Err(format!("the configuration is read from {} and changed there", file.path().display())),
+            Self::Yaml(file) => {
+                Err(format!("the configuration is read from {} and changed there", file.path().display()))
+            }
         }
     }
 }

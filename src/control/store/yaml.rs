@@ -108,7 +108,9 @@ impl YamlFile {
         let env = |name: &str| std::env::var(name).ok();
         let (documents, problems) = match self.format {
             Format::Yaml => standalone::parse_yaml(&name, &text, revision, &env)?,
-            Format::Json => standalone::parse_json(&text, revision, &env).map_err(|error| format!("{name}: {error}"))?,
+            Format::Json => {
+                standalone::parse_json(&text, revision, &env).map_err(|error| format!("{name}: {error}"))?
+            }
         };
         self.revision = revision;
         Ok(Look::New(documents, problems.iter().map(ToString::to_string).collect()))
@@ -121,7 +123,8 @@ mod tests {
     use super::*;
     use crate::config::resource::Kind;
 
-    const ONE: &str = "routes:\n  - id: a\n    uri: /a\n    upstream: {type: roundrobin, nodes: {\"127.0.0.1:1\": 1}}\n#END\n";
+    const ONE: &str =
+        "routes:\n  - id: a\n    uri: /a\n    upstream: {type: roundrobin, nodes: {\"127.0.0.1:1\": 1}}\n#END\n";
 
     #[test]
     fn a_new_version_is_seen_once_and_replaces_everything() {
