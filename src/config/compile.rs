@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::Problem;
 use super::documents::Documents;
-use super::file::{FileConfig, KafkaDefaults};
+use super::file::FileConfig;
 use super::snapshot::{Keepalive, RouterMode, Snapshot};
 
 /// What the file says about compiling; the same for the life of the process.
@@ -19,8 +19,6 @@ pub struct CompileOptions {
     pub hosts: BTreeMap<String, String>,
     /// For upstreams without `keepalive_pool`.
     pub keepalive: Keepalive,
-    /// For loggers that do not say it themselves.
-    pub kafka: KafkaDefaults,
 }
 
 /// What came out.

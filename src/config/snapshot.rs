@@ -31,7 +31,13 @@ mod stand_ins {
     #[derive(Debug)]
     pub struct Balancing;
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct Cidr;
+    pub struct Cidr(std::net::IpAddr, u8);
+    impl Cidr {
+        pub fn parse(text: &str) -> Option<Self> {
+            let (a, b) = text.split_once('/').unwrap_or((text, "128"));
+            Some(Self(a.parse().ok()?, b.parse().ok()?))
+        }
+    }
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum RouterMode {
         HostUri,

@@ -8,13 +8,16 @@ use std::num::NonZeroUsize;
 
 use super::Problem;
 use super::snapshot::{Cidr, RouterMode};
+use crate::kafka::ShipperOptions;
 
+mod http;
 mod read;
 pub mod substitute;
+mod tollgate;
 mod tree;
 
 /// The whole file, defaults filled in.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct FileConfig {
     /// `apisix.node_listen`: where requests are taken. Default 0.0.0.0:9080, and [::]:9080 with `enable_ipv6`.
     pub listen: Vec<SocketAddr>,
@@ -155,7 +158,7 @@ pub struct HttpConfig {
 }
 
 /// `tollgate:`, what APISIX has no name for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct TollgateConfig {
     /// `data_dir`: the store, the generated admin key. Default `./tollgate-data`, from the working directory.
     pub data_dir: String,
@@ -175,8 +178,8 @@ pub struct TollgateConfig {
     pub body_capture_bytes: usize,
     /// `max_connections`: client connections per core; 0 is no limit of our own. Default 0.
     pub max_connections: usize,
-    /// `kafka.*`: what loggers get that do not say it themselves.
-    pub kafka: KafkaDefaults,
+    /// `kafka.*`, keys as the fields are called. `seed` stays 0: the shell sets it.
+    pub kafka: ShipperOptions,
 }
 
 /// `tollgate.driver`.
@@ -188,33 +191,6 @@ pub enum Driver {
     IoUring,
     /// epoll.
     Epoll,
-}
-
-/// `tollgate.kafka`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KafkaDefaults {
-    /// `linger_ms`: how long an open batch waits for more entries. Default 5.
-    pub linger_ms: u64,
-    /// `batch_bytes`: a batch is sealed when it holds this much. Default: a slot.
-    pub batch_bytes: usize,
-    /// `delivery_timeout_ms`: how long a batch may try before it is lost. Default 120,000.
-    pub delivery_timeout_ms: u64,
-    /// `request_timeout_ms`: how long an answer is waited for. Default 30,000.
-    pub request_timeout_ms: u64,
-    /// `metadata_max_age_ms`: default 300,000.
-    pub metadata_max_age_ms: u64,
-}
-
-impl Default for KafkaDefaults {
-    fn default() -> Self {
-        Self {
-            linger_ms: 5,
-            batch_bytes: crate::base::limits::SLOT_BYTES,
-            delivery_timeout_ms: 120_000,
-            request_timeout_ms: 30_000,
-            metadata_max_age_ms: 300_000,
-        }
-    }
 }
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -229,3 +205,6 @@ impl FileConfig {
         read::read(text, env)
     }
 }
+
+#[cfg(test)]
+mod tests;

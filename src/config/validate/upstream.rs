@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::config::schema;
+use crate::config::{address, schema};
 
 /// Checks an upstream that passed its schema.
 ///
@@ -41,26 +41,15 @@ fn unbracketed() -> String {
 }
 
 /// `host`, `host:port`, `[v6]`, `[v6]:port`.
-fn check_address(address: &str) -> Result<(), String> {
-    let (host, port) = split_address(address);
+fn check_address(node: &str) -> Result<(), String> {
+    let (host, port) = address::split(node);
     if host.contains(':') && !host.starts_with('[') {
         return Err(unbracketed());
     }
     match port.map(str::parse::<u64>) {
         Some(Ok(port)) if !(1..=65535).contains(&port) => Err(format!("invalid port {port}")),
-        Some(Err(_)) => Err(format!("invalid configuration: invalid node address {address}")),
+        Some(Err(_)) => Err(format!("invalid configuration: invalid node address {node}")),
         _ => Ok(()),
-    }
-}
-
-/// The host (brackets kept) and the port of a key of the `nodes` map.
-pub fn split_address(address: &str) -> (&str, Option<&str>) {
-    match address.rsplit_once(':') {
-        // A colon inside brackets belongs to the address; several without brackets are an address without a port.
-        Some((host, port)) if !port.ends_with(']') && (host.ends_with(']') || !host.contains(':')) => {
-            (host, Some(port))
-        }
-        _ => (address, None),
     }
 }
 
