@@ -107,7 +107,7 @@ fn made_key(config: &FileConfig, data_dir: &Path) -> Result<Option<key::OwnKey>,
 
 fn key_warnings(config: &FileConfig) -> Vec<String> {
     let admin = &config.admin;
-    let known = |given: &str| key::WELL_KNOWN.iter().any(|known| *known == given);
+    let known = |given: &str| key::WELL_KNOWN.contains(&given);
     let mut warnings = Vec::new();
     if admin.enabled && !admin.key_required {
         warnings.push(

@@ -13,13 +13,16 @@ const MISSING: &str = r#"{"error_msg":"failed to check token","description":"mis
 const WRONG: &str = r#"{"error_msg":"failed to check token","description":"wrong apikey"}"#;
 const VIEWER: &str = r#"{"error_msg":"failed to check token","description":"invalid method for role viewer"}"#;
 
+/// Method, target, headers, status, body of a 401.
+type KeyRow<'a> = (&'a str, String, &'a [(&'a str, &'a str)], u16, &'a str);
+
 #[test]
 fn the_key_is_looked_for_in_argument_then_header_then_cookie() {
     let (gateway, _dir) = started();
     let cookie = format!("a=b; x_api_key={ADMIN_KEY}");
     let routes = "/apisix/admin/routes";
     let with = |key: &str| format!("{routes}?api_key={key}");
-    let rows: &[(&str, String, &[(&str, &str)], u16, &str)] = &[
+    let rows: &[KeyRow<'_>] = &[
         ("GET", routes.into(), &[], 401, MISSING),
         ("GET", routes.into(), &[("X-API-KEY", "wrong")], 401, WRONG),
         ("GET", routes.into(), &[("x-api-key", ADMIN_KEY)], 200, ""),
@@ -64,7 +67,9 @@ fn without_a_key_in_the_file_one_is_made_and_only_its_place_is_told() {
 fn well_known_keys_are_warned_about_and_no_key_at_all_too() {
     let (gateway, _dir) = started();
     assert_eq!(gateway.warnings.len(), 2, "{:?}", gateway.warnings);
-    assert!(gateway.warnings.iter().all(|line| line.contains("deployment.admin.admin_key") && !line.contains(ADMIN_KEY)));
+    assert!(
+        gateway.warnings.iter().all(|line| line.contains("deployment.admin.admin_key") && !line.contains(ADMIN_KEY))
+    );
     let dir = Dir::new();
     let mut config = config(dir.path());
     config.admin.key_required = false;

@@ -83,7 +83,8 @@ impl Gateway {
         let ports = control.ports();
         let address = |port: &Option<control::listeners::Port>| port.as_ref().and_then(|p| p.address());
         let nowhere: SocketAddr = "127.0.0.1:1".parse().unwrap();
-        let bound = [&ports.admin, &ports.control, &ports.status, &ports.metrics].map(|port| address(port).unwrap_or(nowhere));
+        let bound =
+            [&ports.admin, &ports.control, &ports.status, &ports.metrics].map(|port| address(port).unwrap_or(nowhere));
         let bells: Vec<Bell> = (0..cores).map(|_| Box::new(|| {}) as Bell).collect();
         let (board, asked, put_down) = Board::new(control.snapshot(), bells, 16);
         let board = Arc::new(board);

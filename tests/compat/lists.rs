@@ -16,7 +16,8 @@ fn ids(gateway: &Gateway, query: &str) -> (Vec<String>, Value) {
 fn pages_are_in_order_of_creation_and_lists_in_order_of_keys() {
     let (gateway, _dir) = started();
     for number in (1..=25).rev() {
-        let body = json!({ "uri": "/a", "upstream": { "type": "roundrobin", "nodes": { "127.0.0.1:1": 1 } } }).to_string();
+        let body =
+            json!({ "uri": "/a", "upstream": { "type": "roundrobin", "nodes": { "127.0.0.1:1": 1 } } }).to_string();
         assert_eq!(gateway.ask("PUT", &format!("/routes/{number:02}"), Some(&body)).status, 201);
     }
     let (all, total) = ids(&gateway, "");
@@ -51,7 +52,10 @@ fn filters_are_all_applied() {
     for (id, route) in [
         ("a", json!({ "uri": "/hello", "name": "one", "labels": { "env": "test" }, "upstream": up })),
         ("b", json!({ "uris": ["/world", "/hello/x"], "name": "two", "upstream": up })),
-        ("c", json!({ "uri": "/c", "name": "three", "labels": { "zone": "env" }, "service_id": "1", "upstream_id": "1" })),
+        (
+            "c",
+            json!({ "uri": "/c", "name": "three", "labels": { "zone": "env" }, "service_id": "1", "upstream_id": "1" }),
+        ),
         ("d", json!({ "uri": "/d", "service_id": 1, "upstream": up })),
     ] {
         let reply = gateway.ask("PUT", &format!("/routes/{id}"), Some(&route.to_string()));

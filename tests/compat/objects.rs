@@ -17,7 +17,9 @@ fn success_shapes_of_version_3() {
     let value = r#"{"uri":"/a","upstream":{"type":"roundrobin","nodes":{"127.0.0.1:1980":1}},"id":"r1"}"#;
     let written: &'static str = format!(r#"{{"key":"/apisix/routes/r1","value":{value}}}"#).leak();
     let one = |created, modified| {
-        let text = format!(r#"{{"key":"/apisix/routes/r1","value":{value},"createdIndex":{created},"modifiedIndex":{modified}}}"#);
+        let text = format!(
+            r#"{{"key":"/apisix/routes/r1","value":{value},"createdIndex":{created},"modifiedIndex":{modified}}}"#
+        );
         &*text.leak()
     };
     let list: &'static str = format!(r#"{{"total":1,"list":[{}]}}"#, one(1, 2)).leak();
@@ -98,9 +100,7 @@ fn methods_that_a_kind_has_not_are_405() {
 #[test]
 fn ids_come_from_the_path_or_the_body() {
     let (gateway, _dir) = started();
-    let with_id = |id: &str| -> &'static str {
-        format!(r#"{{"id":{id},"uri":"/a","upstream":{UP}}}"#).leak()
-    };
+    let with_id = |id: &str| -> &'static str { format!(r#"{{"id":{id},"uri":"/a","upstream":{UP}}}"#).leak() };
     let bad = r#"{"error_msg":"invalid configuration: property \"id\" validation failed: object matches none of the required"}"#;
     let long: &'static str = format!("/routes/{}", "a".repeat(65)).leak();
     let no_id = r#"{"error_msg":"missing route id"}"#;
@@ -121,8 +121,18 @@ fn ids_come_from_the_path_or_the_body() {
             row("zero", ("PUT", "/routes", with_id("0")), 400, Json(bad)),
             row("DELETE without", ("DELETE", "/routes", ""), 400, Json(no_id)),
             row("PATCH without", ("PATCH", "/routes", "{}"), 400, Json(no_id)),
-            row("metadata of no plugin", ("PUT", "/plugin_metadata/x", "{}"), 400, Json(r#"{"error_msg":"invalid plugin name"}"#)),
-            row("metadata without", ("PUT", "/plugin_metadata", "{}"), 400, Json(r#"{"error_msg":"missing plugin name"}"#)),
+            row(
+                "metadata of no plugin",
+                ("PUT", "/plugin_metadata/x", "{}"),
+                400,
+                Json(r#"{"error_msg":"invalid plugin name"}"#),
+            ),
+            row(
+                "metadata without",
+                ("PUT", "/plugin_metadata", "{}"),
+                400,
+                Json(r#"{"error_msg":"missing plugin name"}"#),
+            ),
         ],
     );
 }
@@ -142,7 +152,10 @@ fn times_are_the_servers() {
     for (body, names) in [
         (sent(r#""create_time":1"#), "create_time"),
         (sent(r#""update_time":1"#), "update_time"),
-        (r#"{"uri":"/a","upstream":{"type":"roundrobin","nodes":{"a:1":1},"create_time":1}}"#.into(), "upstream.create_time"),
+        (
+            r#"{"uri":"/a","upstream":{"type":"roundrobin","nodes":{"a:1":1},"create_time":1}}"#.into(),
+            "upstream.create_time",
+        ),
     ] {
         let reply = gateway.ask("PUT", "/routes/2", Some(&body));
         assert_eq!(reply.status, 400);
@@ -199,18 +212,30 @@ fn patch_merges_and_replaces() {
     assert_eq!(patched("/routes/7/methods", r#"["GET"]"#)["methods"], json!(["GET"]));
     assert_eq!(patched("/routes/7/uri", r#""/b""#)["uri"], json!("/b"));
     let kafka = r#"{"broker_list":{"127.0.0.1":9092},"kafka_topic":"test"}"#;
-    assert_eq!(patched("/routes/7/plugins/kafka-logger", kafka)["plugins"]["kafka-logger"]["kafka_topic"], json!("test"));
+    assert_eq!(
+        patched("/routes/7/plugins/kafka-logger", kafka)["plugins"]["kafka-logger"]["kafka_topic"],
+        json!("test")
+    );
     assert_eq!(gateway.ask("GET", "/routes/7", None).json()["value"]["uri"], json!("/b"));
     run(
         &gateway,
         &[
             row("no body", ("PATCH", "/routes/7", ""), 400, Json(r#"{"error_msg":"missing new configuration"}"#)),
             row("a scalar", ("PATCH", "/routes/7", "1"), 400, Json(r#"{"error_msg":"invalid configuration"}"#)),
-            row("through a scalar", ("PATCH", "/routes/7/uri/x", "1"), 400, Json(r#"{"error_msg":"invalid sub-path: /uri/x"}"#)),
+            row(
+                "through a scalar",
+                ("PATCH", "/routes/7/uri/x", "1"),
+                400,
+                Json(r#"{"error_msg":"invalid sub-path: /uri/x"}"#),
+            ),
             row("checked again", ("PATCH", "/routes/7/uri", "1"), 400, Holds("invalid configuration: property")),
         ],
     );
-    assert_eq!(gateway.ask("GET", "/routes/7", None).json()["value"]["uri"], json!("/b"), "a refused PATCH changes nothing");
+    assert_eq!(
+        gateway.ask("GET", "/routes/7", None).json()["value"]["uri"],
+        json!("/b"),
+        "a refused PATCH changes nothing"
+    );
 }
 
 #[test]
@@ -223,7 +248,10 @@ fn shapes_of_version_2() {
     assert_eq!((&put["action"], &put["node"]["key"]), (&json!("set"), &json!("/apisix/routes/1")));
     let list = gateway.ask("GET", "/routes?page=1&page_size=1", None).json();
     assert_eq!((&list["action"], &list["count"], &list["node"]["dir"]), (&json!("get"), &json!(1), &json!(true)));
-    assert_eq!((&list["node"]["key"], &list["node"]["nodes"][0]["modifiedIndex"]), (&json!("/apisix/routes"), &json!(1)));
+    assert_eq!(
+        (&list["node"]["key"], &list["node"]["nodes"][0]["modifiedIndex"]),
+        (&json!("/apisix/routes"), &json!(1))
+    );
     assert_eq!(gateway.ask("GET", "/routes/1", None).json()["node"]["value"]["id"], json!("1"));
     assert_eq!(gateway.ask("PATCH", "/routes/1", Some("{}")).json()["action"], json!("compareAndSwap"));
     assert_eq!(gateway.ask("POST", "/routes", Some(ROUTE)).json()["action"], json!("create"));

@@ -1,16 +1,18 @@
 //! What was answered is there after a restart, also after kill -9.
 
+use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tollgate::config::publish::Stage;
 
 use super::client::send;
 use super::gateway::{ADMIN_KEY, Dir, Gateway, config, started};
 
 const ROUTE: &str = r#"{"uri":"/a","upstream":{"type":"roundrobin","nodes":{"127.0.0.1:1980":1}}}"#;
-/// Set for the child process of the test below: where it keeps its files.
+/// Set for the child process of the tests below: where it keeps its files.
 const CHILD: &str = "TOLLGATE_COMPAT_CHILD_DIR";
 
 #[test]
@@ -32,36 +34,56 @@ fn a_restart_finds_objects_indexes_and_revision() {
     assert!(id >= 6, "the revision goes on: {id}");
 }
 
-/// Not a test: the process that the next test kills.
+/// Not a test: the process that the next two tests start and kill. It writes down how far it is on its way out, and leaves when it
+/// is told to for the second time.
 #[test]
-#[ignore = "run by the test below as a child process"]
-fn child_that_is_killed() {
+#[ignore = "run by the tests below as a child process"]
+fn child_process() {
     let Ok(dir) = std::env::var(CHILD) else { return };
     let dir = Path::new(&dir);
     let gateway = Gateway::start(config(dir), &dir.join("config.yaml"));
-    std::fs::write(dir.join("address.new"), gateway.admin.to_string()).unwrap();
-    std::fs::rename(dir.join("address.new"), dir.join("address")).unwrap();
-    std::thread::sleep(Duration::from_secs(60));
+    let write = |name: &str, text: &str| {
+        std::fs::write(dir.join("new"), text).unwrap();
+        std::fs::rename(dir.join("new"), dir.join(name)).unwrap();
+    };
+    write("address", &gateway.admin.to_string());
+    for (stage, name) in [(Stage::Drain, "drains"), (Stage::Exit, "leaves")] {
+        let started = Instant::now();
+        while gateway.board.stage() < stage {
+            assert!(started.elapsed() < Duration::from_secs(60), "nobody needs this process any more");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        write(name, "");
+    }
+    gateway.stop().unwrap();
+}
+
+fn child(dir: &Path) -> (Child, SocketAddr) {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "persistence::child_process", "--ignored"])
+        .env(CHILD, dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    (child, appears(&dir.join("address")).parse().unwrap())
+}
+
+fn appears(path: &Path) -> String {
+    let started = Instant::now();
+    loop {
+        if let Ok(text) = std::fs::read_to_string(path) {
+            return text;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{} appears", path.display());
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
 fn after_kill_9_every_answered_change_is_there() {
     let dir = Dir::new();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "persistence::child_that_is_killed", "--ignored"])
-        .env(CHILD, dir.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let started = Instant::now();
-    let address = loop {
-        if let Ok(text) = std::fs::read_to_string(dir.path().join("address")) {
-            break text.parse().unwrap();
-        }
-        assert!(started.elapsed() < Duration::from_secs(20), "the child starts");
-        std::thread::sleep(Duration::from_millis(10));
-    };
+    let (mut child, address) = child(dir.path());
     for number in 0..50 {
         let target = format!("/apisix/admin/routes/{number}");
         assert_eq!(send(address, "PUT", &target, &[("X-API-KEY", ADMIN_KEY)], Some(ROUTE)).status, 201);
@@ -73,6 +95,25 @@ fn after_kill_9_every_answered_change_is_there() {
     assert_eq!(all["total"], json!(50));
     assert!(all["list"].as_array().unwrap().iter().all(|item| item["value"]["uri"] == "/a"));
     assert_eq!(again.board.current().1.revision, 50, "what the cores get is what was stored");
+}
+
+#[test]
+fn the_first_sigterm_drains_and_the_second_leaves() {
+    let dir = Dir::new();
+    let (mut child, address) = child(dir.path());
+    let term = || assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    term();
+    appears(&dir.path().join("drains"));
+    let headers = [("X-API-KEY", ADMIN_KEY)];
+    assert_eq!(
+        send(address, "GET", "/apisix/admin/routes", &headers, None).status,
+        200,
+        "still there while cores drain"
+    );
+    assert!(!dir.path().join("leaves").exists());
+    term();
+    appears(&dir.path().join("leaves"));
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

@@ -14,18 +14,37 @@ fn plugins_and_schemas() {
             row("names", ("GET", "/plugins/list", ""), 200, Json(r#"["kafka-logger"]"#)),
             row("names", ("GET", "/plugins/list?subsystem=http", ""), 200, Json(r#"["kafka-logger"]"#)),
             row("streams", ("GET", "/plugins/list?subsystem=stream", ""), 200, Json("[]")),
-            row("bad", ("GET", "/plugins/list?subsystem=x", ""), 400, Json(r#"{"error_msg":"invalid subsystem passed"}"#)),
+            row(
+                "bad",
+                ("GET", "/plugins/list?subsystem=x", ""),
+                400,
+                Json(r#"{"error_msg":"invalid subsystem passed"}"#),
+            ),
             row("one", ("GET", "/plugins/kafka-logger", ""), 200, Holds("\"kafka_topic\"")),
-            row("unknown", ("GET", "/plugins/x", ""), 404, Json(r#"{"error_msg":"plugin not found in subsystem http"}"#)),
+            row(
+                "unknown",
+                ("GET", "/plugins/x", ""),
+                404,
+                Json(r#"{"error_msg":"plugin not found in subsystem http"}"#),
+            ),
             row("all", ("GET", "/plugins?all=true", ""), 200, Holds("\"priority\":403")),
             row("reload", ("PUT", "/plugins/reload", ""), 200, Bytes("done")),
-            row("reload by GET", ("GET", "/plugins/reload", ""), 405,
-                Json(r#"{"error_msg":"please use PUT method to reload the plugins, GET method is not allowed."}"#)),
+            row(
+                "reload by GET",
+                ("GET", "/plugins/reload", ""),
+                405,
+                Json(r#"{"error_msg":"please use PUT method to reload the plugins, GET method is not allowed."}"#),
+            ),
             row("a kind", ("GET", "/schema/route", ""), 200, Holds("\"uri\"")),
             row("a kind", ("GET", "/schema/global_rule", ""), 200, Holds("\"plugins\"")),
             row("unknown", ("GET", "/schema/x", ""), 400, Json(r#"{"error_msg":"not found schema: x"}"#)),
             row("a plugin", ("GET", "/schema/plugins/kafka-logger", ""), 200, Holds("\"kafka_topic\"")),
-            row("its metadata", ("GET", "/schema/plugins/kafka-logger?schema_type=metadata", ""), 200, Holds("\"max_pending_entries\"")),
+            row(
+                "its metadata",
+                ("GET", "/schema/plugins/kafka-logger?schema_type=metadata", ""),
+                200,
+                Holds("\"max_pending_entries\""),
+            ),
         ],
     );
 }
@@ -39,11 +58,26 @@ fn checks_without_a_write() {
         &gateway,
         &[
             row("a broken plugin passes", ("POST", "/schema/validate/routes", broken_plugin), 200, Bytes("")),
-            row("no prefix", ("POST", "/schema/validate/routes", r#"{"uri":1}"#), 400, Holds(r#"{"error_msg":"property \"uri\" validation failed"#)),
-            row("unknown", ("POST", "/schema/validate/routs", "{}"), 404, Json(r#"{"error_msg":"Unsupported resource type: routs"}"#)),
+            row(
+                "no prefix",
+                ("POST", "/schema/validate/routes", r#"{"uri":1}"#),
+                400,
+                Holds(r#"{"error_msg":"property \"uri\" validation failed"#),
+            ),
+            row(
+                "unknown",
+                ("POST", "/schema/validate/routs", "{}"),
+                404,
+                Json(r#"{"error_msg":"Unsupported resource type: routs"}"#),
+            ),
             row("malformed", ("POST", "/schema/validate/routes", "{"), 400, Holds("invalid request body: ")),
             row("a whole configuration", ("POST", "/configs/validate", both), 200, Bytes("")),
-            row("a dangling id", ("POST", "/configs/validate", r#"{"routes":[{"uri":"/a","upstream_id":"u"}]}"#), 400, Holds("upstream id [u]")),
+            row(
+                "a dangling id",
+                ("POST", "/configs/validate", r#"{"routes":[{"uri":"/a","upstream_id":"u"}]}"#),
+                400,
+                Holds("upstream id [u]"),
+            ),
         ],
     );
     assert_eq!(gateway.ask("GET", "/routes", None).json()["total"], json!(0));

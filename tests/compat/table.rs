@@ -24,7 +24,12 @@ pub enum Expected {
     Holds(&'static str),
 }
 
-pub const fn row(what: &'static str, call: (&'static str, &'static str, &'static str), status: u16, answer: Expected) -> Row {
+pub const fn row(
+    what: &'static str,
+    call: (&'static str, &'static str, &'static str),
+    status: u16,
+    answer: Expected,
+) -> Row {
     Row { what, method: call.0, path: call.1, body: call.2, status, answer }
 }
 
