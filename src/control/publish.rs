@@ -276,7 +276,62 @@ fn concerns(path: &str, object: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::super::store::{Embedded, scratch};
     use super::*;
+    use crate::config::file::FileConfig;
+
+    async fn publisher(dir: &scratch::Dir, names: &Names) -> (Publisher, Arc<Board>) {
+        let (file, _) = FileConfig::parse("", &|_| None).unwrap();
+        let (store, loaded) = Embedded::open(dir.path()).unwrap();
+        let mut source = Source::new(Store::Embedded(store), loaded, CompileOptions::from(&file), names.clone());
+        let (first, _) = source.first().await;
+        let (board, _, _) = Board::new(Arc::new(first), Vec::new(), 1);
+        let board = Arc::new(board);
+        (Publisher::new(source, Arc::clone(&board)), board)
+    }
+
+    fn route(node: &str) -> Value {
+        json!({ "id": "1", "uri": "/a", "upstream": { "type": "roundrobin", "nodes": { node: 1 } } })
+    }
+
+    #[tokio::test]
+    async fn a_name_that_moves_is_published_again_and_one_that_does_not_is_not() {
+        let dir = scratch::Dir::new("publish");
+        let names = Names::new(std::collections::BTreeMap::new(), 20);
+        let (mut publisher, board) = publisher(&dir, &names).await;
+        publisher.put(Kind::Route, "1", route("no-such-name.invalid:80"), None).await.unwrap();
+        assert_eq!(board.version(), 2);
+        publisher.follow_names().await;
+        assert_eq!(board.version(), 2, "nothing moved");
+        let found = vec!["127.0.0.7".parse().unwrap()];
+        names.write_down("no-such-name.invalid", Ok(found.clone())).unwrap();
+        publisher.follow_names().await;
+        assert_eq!(board.version(), 3, "repaired");
+        names.write_down("no-such-name.invalid", Ok(found)).unwrap();
+        publisher.follow_names().await;
+        assert_eq!(board.version(), 3, "the same addresses");
+        publisher.remove(Kind::Route, "1").await.unwrap();
+        names.write_down("no-such-name.invalid", Ok(vec!["127.0.0.8".parse().unwrap()])).unwrap();
+        publisher.follow_names().await;
+        assert_eq!(board.version(), 4, "nobody uses the name any more");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_changes_nothing() {
+        let dir = scratch::Dir::new("publish");
+        let path = dir.path().join("apisix.json");
+        std::fs::write(&path, "{}").unwrap();
+        let names = Names::new(std::collections::BTreeMap::new(), 20);
+        let (mut publisher, board) = publisher(&dir, &names).await;
+        // A standalone file cannot keep a change: the one store at hand that always refuses.
+        let (file, _) = super::super::store::YamlFile::open(path, super::super::store::yaml::Format::Json).unwrap();
+        publisher.source.store = Store::Yaml(file);
+        let refused = publisher.put(Kind::Route, "1", route("127.0.0.1:80"), None).await;
+        assert!(matches!(refused, Err(Refused::Store(_))), "{refused:?}");
+        assert_eq!((publisher.documents().count(Kind::Route), board.version()), (0, 1));
+    }
 
     #[test]
     fn a_problem_concerns_its_object_and_none_that_begins_alike() {

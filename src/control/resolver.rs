@@ -139,7 +139,8 @@ impl Names {
         self.write_down(host, found)
     }
 
-    fn write_down(&self, host: &str, found: Result<Vec<IpAddr>, String>) -> Result<Vec<IpAddr>, String> {
+    /// Writes what a lookup found into the book.
+    pub(super) fn write_down(&self, host: &str, found: Result<Vec<IpAddr>, String>) -> Result<Vec<IpAddr>, String> {
         let mut book = self.book();
         let entry = book.entries.entry(host.to_ascii_lowercase()).or_default();
         entry.looked = Some(Instant::now());
