@@ -2,6 +2,7 @@
 //! (APISIX-COMPAT §1.4).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -18,23 +19,24 @@ pub struct Document {
     pub modified_index: u64,
 }
 
-/// All objects by kind and id, in key order, with the store's revision.
+/// All objects by kind and id, in key order, with the store's revision. A clone shares the objects: it costs their number, not their
+/// size.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Documents {
     /// The store's revision: counts up with every change.
     pub revision: u64,
-    kinds: [BTreeMap<String, Document>; Kind::ALL.len()],
+    kinds: [BTreeMap<String, Arc<Document>>; Kind::ALL.len()],
 }
 
 impl Documents {
     /// The object of this kind and id.
     pub fn find(&self, kind: Kind, id: &str) -> Option<&Document> {
-        self.kinds[kind as usize].get(id)
+        self.kinds[kind as usize].get(id).map(Arc::as_ref)
     }
 
     /// All objects of a kind, by id in byte order.
     pub fn all(&self, kind: Kind) -> impl ExactSizeIterator<Item = (&str, &Document)> {
-        self.kinds[kind as usize].iter().map(|(id, document)| (id.as_str(), document))
+        self.kinds[kind as usize].iter().map(|(id, document)| (id.as_str(), document.as_ref()))
     }
 
     /// How many objects of a kind there are.
@@ -49,21 +51,21 @@ impl Documents {
         let revision = self.revision;
         let created_index = self.find(kind, id).map_or(revision, |old| old.created_index);
         let document = Document { value, created_index, modified_index: revision };
-        self.kinds[kind as usize].insert(id.to_owned(), document);
+        self.kinds[kind as usize].insert(id.to_owned(), Arc::new(document));
         revision
     }
 
     /// Puts an object in as a store read it back, with its indexes; `revision` follows the largest seen.
     pub fn restore(&mut self, kind: Kind, id: &str, document: Document) {
         self.revision = self.revision.max(document.modified_index);
-        self.kinds[kind as usize].insert(id.to_owned(), document);
+        self.kinds[kind as usize].insert(id.to_owned(), Arc::new(document));
     }
 
     /// Takes an object out under the next revision; `None` leaves the revision as it is.
     pub fn remove(&mut self, kind: Kind, id: &str) -> Option<Document> {
         let gone = self.kinds[kind as usize].remove(id)?;
         self.revision += 1;
-        Some(gone)
+        Some(Arc::unwrap_or_clone(gone))
     }
 }
 

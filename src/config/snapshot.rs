@@ -1,71 +1,56 @@
 //! What a core serves from: one compiled, immutable picture of the whole configuration.
 //!
 //! Indexes in it point into its own lists. State that outlives a snapshot (pools, balancers, sinks, sequences) is keyed by `content`,
-//! a hash of what the user wrote, never by revision or index (ARCHITECTURE §2).
+//! a hash of what was configured, never by revision or index (ARCHITECTURE §2).
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-// STAND-INS until the rooms route, log, kafka and upstream are merged; same names, their types then.
-#[allow(missing_docs)]
-mod stand_ins {
-    #[derive(Debug, Default)]
-    pub struct RouteTable<V>(pub std::marker::PhantomData<V>);
-    #[derive(Debug, Default)]
-    pub struct Variable;
-    #[derive(Debug)]
-    pub struct Expr<V>(pub std::marker::PhantomData<V>);
-    #[derive(Debug, Default)]
-    pub struct NodeSet;
-    #[derive(Debug)]
-    pub struct Plan;
-    #[derive(Debug)]
-    pub struct RouteNames;
-    #[derive(Debug)]
-    pub struct SinkSpec;
-    #[derive(Debug)]
-    pub struct Batching;
-    #[derive(Debug)]
-    pub struct Partitioner;
-    #[derive(Debug)]
-    pub struct Balancing;
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct Cidr(std::net::IpAddr, u8);
-    impl Cidr {
-        pub fn parse(text: &str) -> Option<Self> {
-            let (a, b) = text.split_once('/').unwrap_or((text, "128"));
-            Some(Self(a.parse().ok()?, b.parse().ok()?))
-        }
-    }
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub enum RouterMode {
-        HostUri,
-        Uri,
-        UriWithParameter,
-    }
-}
-pub use stand_ins::*;
+use crate::kafka::{Batching, LaneSpec, Partitioner, SinkId, SinkSpec};
+use crate::log::{Plan, RouteNames, Variable};
+use crate::route::{Expr, RouteIndex, RouteTable};
+use crate::upstream::{Balancing, NodeSet};
 
 /// The compiled configuration.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     /// Counts up with every change; for people and metrics.
     pub revision: u64,
-    /// Request → index into `route_specs`.
+    /// Request → [`RouteIndex`].
     pub routes: RouteTable<Variable>,
-    /// What each route does, by `RouteIndex`.
+    /// What each route does, by [`RouteIndex`].
     pub route_specs: Vec<RouteSpec>,
-    /// By `UpstreamIndex`. Upstreams with the same content are one.
+    /// By [`UpstreamIndex`]. Upstreams with the same content are one.
     pub upstreams: Vec<Arc<UpstreamSpec>>,
-    /// By `UpstreamIndex`: addresses of the nodes, resolved. Empty: nothing resolved yet, or no nodes (503).
+    /// By [`UpstreamIndex`]: addresses of the nodes, resolved. Empty: no nodes, or nothing resolved yet (503).
     pub node_sets: Vec<Arc<NodeSet>>,
-    /// By `LoggerIndex`. Instances with the same content are one.
+    /// By [`LoggerIndex`]. Instances with the same content are one.
     pub loggers: Vec<Arc<LoggerSpec>>,
     /// Loggers of global rules: they run for every request, also without a route (404), before the route's.
     pub global_loggers: Vec<LoggerIndex>,
     /// What must be captured for `global_loggers` alone (requests without a route).
     pub global_captures: Captures,
+}
+
+impl Snapshot {
+    /// The route at an index that [`RouteTable::find`] of this snapshot gave.
+    pub fn route(&self, index: RouteIndex) -> &RouteSpec {
+        &self.route_specs[index.0 as usize]
+    }
+
+    /// The upstream at an index of this snapshot.
+    pub fn upstream(&self, index: UpstreamIndex) -> &Arc<UpstreamSpec> {
+        &self.upstreams[index.0 as usize]
+    }
+
+    /// The resolved nodes of an upstream of this snapshot.
+    pub fn nodes(&self, index: UpstreamIndex) -> &Arc<NodeSet> {
+        &self.node_sets[index.0 as usize]
+    }
+
+    /// The logger at an index of this snapshot.
+    pub fn logger(&self, index: LoggerIndex) -> &Arc<LoggerSpec> {
+        &self.loggers[index.0 as usize]
+    }
 }
 
 /// Index into [`Snapshot::upstreams`] and [`Snapshot::node_sets`].
@@ -77,13 +62,13 @@ pub struct UpstreamIndex(pub u32);
 pub struct LoggerIndex(pub u32);
 
 /// One route, service and plugin config merged in (APISIX-COMPAT §6.6).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RouteSpec {
     /// `route_id`, `service_id` … for log entries.
     pub names: RouteNames,
     /// Where requests go.
     pub upstream: RouteUpstream,
-    /// The route's own loggers; `Snapshot::global_loggers` run in addition.
+    /// The route's own loggers; [`Snapshot::global_loggers`] run in addition.
     pub loggers: Vec<LoggerIndex>,
     /// The route's `timeout`, else its upstream's, else 60 s each.
     pub timeouts: Timeouts,
@@ -98,7 +83,7 @@ pub struct RouteSpec {
 pub enum RouteUpstream {
     /// To this upstream.
     Index(UpstreamIndex),
-    /// Nowhere: answer with this status. 503 no upstream or no plugin config, 404 no service, 502 no such upstream.
+    /// Nowhere: answer with this status. 503 no upstream or no such plugin config, 404 no such service, 502 no such upstream.
     Missing(u16),
 }
 
@@ -113,6 +98,13 @@ pub struct Timeouts {
     pub read_ms: u64,
 }
 
+impl Default for Timeouts {
+    /// nginx's 60 s (APISIX-COMPAT §6.7).
+    fn default() -> Self {
+        Self { connect_ms: 60_000, send_ms: 60_000, read_ms: 60_000 }
+    }
+}
+
 /// What of the bodies must be kept for the log, in bytes; `None` is nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Captures {
@@ -122,8 +114,19 @@ pub struct Captures {
     pub response_bytes: Option<usize>,
 }
 
+impl Captures {
+    /// The more of both.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            request_bytes: self.request_bytes.max(other.request_bytes),
+            response_bytes: self.response_bytes.max(other.response_bytes),
+        }
+    }
+}
+
 /// An upstream as configured, defaults filled in.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSpec {
     /// Hash of everything below: pools and balancers are keyed by it.
     pub content: u64,
@@ -137,7 +140,7 @@ pub struct UpstreamSpec {
     pub retries: u32,
     /// No new try after this long; 0 is no bound.
     pub retry_timeout_ms: u64,
-    /// Its own `timeout`, or the defaults.
+    /// Its own `timeout`, or the defaults. A route's own goes before: see [`RouteSpec::timeouts`].
     pub timeouts: Timeouts,
     /// `keepalive_pool`, or the file's defaults.
     pub keepalive: Keepalive,
@@ -150,8 +153,18 @@ pub struct UpstreamSpec {
 pub enum Scheme {
     /// Plain HTTP/1.1.
     Http,
-    /// HTTP/1.1 inside TLS.
+    /// HTTP/1.1 inside TLS. Refused by this version's checks.
     Https,
+}
+
+impl Scheme {
+    /// The port of a node that names none.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
 }
 
 /// The Host header that the upstream sees (APISIX-COMPAT §7.3).
@@ -159,7 +172,7 @@ pub enum Scheme {
 pub enum PassHost {
     /// The client's, as it is.
     Pass,
-    /// The node's configured name: [`NodeSpec::authority`].
+    /// The picked node's: [`authority`] of its host and port.
     Node,
     /// These bytes.
     Rewrite(Vec<u8>),
@@ -176,7 +189,7 @@ pub struct Keepalive {
     pub requests: u32,
 }
 
-/// One node as configured.
+/// One node as configured. What it resolves to stands in the upstream's [`NodeSet`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NodeSpec {
     /// Name or address, without brackets.
@@ -187,10 +200,14 @@ pub struct NodeSpec {
     pub weight: u32,
     /// The highest first.
     pub priority: i32,
-    /// What `pass_host: node` sends: `host`, with `:port` unless that is the scheme's own.
-    pub authority: String,
-    /// Where `tollgate.hosts` sends it; else itself. Names in here are resolved.
+    /// Where to connect: the host without brackets and the port, after `tollgate.hosts`.
     pub target: (String, u16),
+}
+
+/// What `pass_host: node` sends: the host, in brackets if it is an IPv6 address, with `:port` unless that is the scheme's own.
+pub fn authority(host: &str, port: u16, scheme: Scheme) -> String {
+    let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+    if port == scheme.default_port() { format!("{open}{host}{close}") } else { format!("{open}{host}{close}:{port}") }
 }
 
 /// One kafka-logger instance, defaults and metadata filled in.
@@ -201,9 +218,9 @@ pub struct LoggerSpec {
     /// Cluster, acks, mode, codec: what one producer serves.
     pub sink: SinkSpec,
     /// `kafka_topic`.
-    pub topic: Arc<str>,
+    pub topic: String,
     /// `key`.
-    pub key: Option<Arc<[u8]>>,
+    pub key: Option<Vec<u8>>,
     /// One message per entry, or arrays (APISIX-COMPAT §3.2).
     pub batching: Batching,
     /// Which partition a key means.
@@ -218,12 +235,28 @@ pub struct LoggerSpec {
     pub request_body: Option<BodyRule>,
     /// Whether and how much of the response's body is logged.
     pub response_body: Option<BodyRule>,
+    /// What must be captured for this logger.
+    pub captures: Captures,
     /// `name`: the label in log lines and metrics.
     pub name: String,
 }
 
+impl LoggerSpec {
+    /// Its lane on a core where its sink is `sink`.
+    pub fn lane(&self, sink: SinkId) -> LaneSpec {
+        LaneSpec {
+            sink,
+            topic: self.topic.clone(),
+            key: self.key.clone(),
+            partitioner: self.partitioner,
+            batching: self.batching,
+            max_pending_entries: self.max_pending_entries,
+        }
+    }
+}
+
 /// When and how much of a body a logger takes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BodyRule {
     /// At most this many bytes.
     pub limit_bytes: usize,
@@ -231,17 +264,22 @@ pub struct BodyRule {
     pub expr: Option<Expr<Variable>>,
 }
 
-/// Where names lead: `host → addresses`; digits need no entry.
-pub type Resolved = HashMap<String, Vec<IpAddr>>;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Snapshot {
-    /// The same configuration with other addresses: cheap, everything but the changed node sets is shared.
-    #[must_use]
-    pub fn with_addresses(self: &Arc<Self>, _resolve: &dyn Fn(&str) -> Vec<IpAddr>) -> Arc<Self> {
-        todo!()
+    #[test]
+    fn the_hosts_own_port_is_not_said() {
+        assert_eq!(authority("httpbin.org", 80, Scheme::Http), "httpbin.org");
+        assert_eq!(authority("httpbin.org", 443, Scheme::Http), "httpbin.org:443");
+        assert_eq!(authority("::1", 8080, Scheme::Http), "[::1]:8080");
+        assert_eq!(authority("::1", 443, Scheme::Https), "[::1]");
     }
-    /// A node set's addresses, for health checks and tests.
-    pub fn addresses(&self, _upstream: UpstreamIndex) -> Vec<SocketAddr> {
-        todo!()
+
+    #[test]
+    fn the_larger_capture_wins_and_something_beats_nothing() {
+        let a = Captures { request_bytes: Some(5), response_bytes: None };
+        let b = Captures { request_bytes: Some(3), response_bytes: Some(0) };
+        assert_eq!(a.max(b), Captures { request_bytes: Some(5), response_bytes: Some(0) });
     }
 }

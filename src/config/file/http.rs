@@ -2,7 +2,8 @@
 
 use super::HttpConfig;
 use super::tree::Section;
-use crate::config::snapshot::{Cidr, Keepalive};
+use crate::config::snapshot::Keepalive;
+use crate::route::Cidr;
 
 /// APISIX's pool of idle upstream connections (APISIX-COMPAT §7.1).
 pub const KEEPALIVE: Keepalive = Keepalive { size: 320, idle_timeout_ms: 60_000, requests: 1000 };

@@ -7,14 +7,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 
 use super::Problem;
-use super::snapshot::{Cidr, RouterMode};
 use crate::kafka::ShipperOptions;
+use crate::route::{Cidr, RouterMode};
 
 mod http;
 mod read;
 pub mod substitute;
 mod tollgate;
 mod tree;
+
+pub use http::KEEPALIVE;
 
 /// The whole file, defaults filled in.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use super::{
     AdminConfig, AdminKey, ApiVersion, FileConfig, LOOPBACK, PrometheusConfig, Provider, Role, Workers, substitute,
 };
 use crate::config::Problem;
-use crate::config::snapshot::RouterMode;
+use crate::route::{Cidr, RouterMode};
 
 /// Most worker threads that a file may ask for.
 const WORKERS_MOST: u64 = 1024;
@@ -156,8 +156,8 @@ fn admin(admin: &Section<'_>, apisix: &Section<'_>) -> AdminConfig {
     }
 }
 
-fn default_allow() -> Vec<crate::config::snapshot::Cidr> {
-    ["127.0.0.0/24", "::1"].into_iter().filter_map(crate::config::snapshot::Cidr::parse).collect()
+fn default_allow() -> Vec<Cidr> {
+    ["127.0.0.0/24", "::1"].into_iter().filter_map(|range| Cidr::parse(range).ok()).collect()
 }
 
 fn keys(place: &Section<'_>) -> Vec<AdminKey> {

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value};
 
 use crate::config::Problem;
-use crate::config::snapshot::Cidr;
+use crate::route::Cidr;
 
 /// What was found on the way.
 #[derive(Default)]
@@ -206,12 +206,14 @@ impl<'a> Section<'a> {
         }
         let mut ranges = Vec::new();
         for (path, item) in self.list(key)? {
-            match item.as_str() {
-                Some("unix:") => {}
-                Some(text) if Cidr::parse(text).is_some() => ranges.extend(Cidr::parse(text)),
-                _ => {
+            if item.as_str() == Some("unix:") {
+                continue;
+            }
+            match item.as_str().and_then(|text| Cidr::parse(text).ok()) {
+                Some(range) => ranges.push(range),
+                None => {
                     let text = format!("expected an IP address or a range such as 10.0.0.0/8, found {}", shown(item));
-                    self.findings.problems.borrow_mut().push(Problem::new(path, text));
+                    self.wrong_at(&path, text);
                 }
             }
         }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::resource::{Kind, id_text};
 use super::schema;
+use crate::route::Expr;
 
 mod plugins;
 mod references;
@@ -86,8 +87,8 @@ fn with_id(kind: Kind, id: &str, value: &Value) -> Result<Value, String> {
 }
 
 /// An expression as the routes will use it (APISIX-COMPAT §6.5).
-fn check_expr(_expr: &Value) -> Result<(), String> {
-    Ok(())
+fn check_expr(expr: &Value) -> Result<(), String> {
+    Expr::compile(expr, &mut |_| ()).map(|_| ())
 }
 
 #[cfg(test)]
