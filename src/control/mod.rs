@@ -77,8 +77,8 @@ pub fn prepare(config: FileConfig, config_path: &Path) -> Result<Control, Vec<St
     let names = Names::new(config.tollgate.hosts.clone(), config.http.resolver_timeout_ms);
     let mut warnings = std::mem::take(&mut loaded.problems);
     let mut source = Source::new(store, loaded, CompileOptions::from(&config), names.clone());
-    let (first, problems) = runtime.block_on(source.first());
-    warnings.extend(problems.iter().map(|problem| format!("left out of the configuration: {problem}")));
+    let (first, remarks) = runtime.block_on(source.first());
+    warnings.extend(remarks);
     warnings.extend(key_warnings(&config));
     let notes = made_key.iter().map(|made| format!("the admin key is in {}", made.path.display())).collect();
     let made_key = made_key.map(|made| made.key);

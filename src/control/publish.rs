@@ -11,7 +11,6 @@ use serde_json::Value;
 use super::resolver::Names;
 use super::store::yaml::Look;
 use super::store::{Commit, Expiries, Loaded, Store};
-use crate::config::Problem;
 use crate::config::compile::{CompileOptions, Compiled, compile};
 use crate::config::documents::{Document, Documents};
 use crate::config::publish::Board;
@@ -71,13 +70,17 @@ impl Source {
         Self { store, documents: Arc::new(documents), expiries, options, names, told: HashSet::new(), generation: 0 }
     }
 
-    /// The first snapshot, with every name that answers in time, and what had to be left out of it.
-    pub async fn first(&mut self) -> (Snapshot, Vec<Problem>) {
+    /// The first snapshot, with every name that answers in time, and what the operator should know about it: objects left out,
+    /// settings without effect.
+    pub async fn first(&mut self) -> (Snapshot, Vec<String>) {
         self.forget_expired();
         let (compiled, generation) = self.compiled(&self.documents, Duration::from_millis(FIRST_NAMES_WAIT_MS)).await;
         self.generation = generation;
-        self.told.extend(compiled.problems.iter().map(ToString::to_string));
-        (compiled.snapshot, compiled.problems)
+        let remarks = remarks(&compiled);
+        self.told.clone_from(&remarks);
+        let mut remarks: Vec<String> = remarks.into_iter().collect();
+        remarks.sort_unstable();
+        (compiled.snapshot, remarks)
     }
 
     fn forget_expired(&mut self) {
@@ -204,7 +207,7 @@ impl Publisher {
         self.source.documents = Arc::new(documents);
         self.view.set(Arc::clone(&self.source.documents));
         self.source.generation = generation;
-        self.tell_problems(&compiled.problems);
+        self.tell(&compiled);
         let version = self.board.publish(Arc::new(compiled.snapshot));
         let started = Instant::now();
         while !self.board.taken_by_all(version) {
@@ -216,11 +219,11 @@ impl Publisher {
         }
     }
 
-    /// Each problem is told when it appears, not with every later change.
-    fn tell_problems(&mut self, problems: &[Problem]) {
-        let now: HashSet<String> = problems.iter().map(ToString::to_string).collect();
-        for problem in now.difference(&self.source.told) {
-            log::error!("left out of the configuration: {problem}");
+    /// Each remark is told when it appears, not with every later change.
+    fn tell(&mut self, compiled: &Compiled) {
+        let now = remarks(compiled);
+        for remark in now.difference(&self.source.told) {
+            log::warn!("{remark}");
         }
         self.source.told = now;
     }
@@ -267,6 +270,12 @@ impl Publisher {
             }
         }
     }
+}
+
+/// What was left out and what does less than its owner may think, in one line each.
+fn remarks(compiled: &Compiled) -> HashSet<String> {
+    let left_out = compiled.problems.iter().map(|problem| format!("left out of the configuration: {problem}"));
+    left_out.chain(compiled.warnings.iter().map(ToString::to_string)).collect()
 }
 
 /// True if a problem's path is the object's or one inside it.

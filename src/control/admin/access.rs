@@ -8,8 +8,8 @@ use serde_json::json;
 use super::answer::Answer;
 use super::query::Query;
 use crate::config::file::{AdminConfig, AdminKey, Role};
-use crate::config::snapshot::Cidr;
 use crate::control::key::same_key;
+use crate::route::Cidr;
 
 /// nginx's page for an address that is not allowed, with our name at its foot.
 pub const FORBIDDEN_PAGE: &str = "<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body>\r\n\
@@ -70,15 +70,4 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     let lines = headers.get_all("cookie").iter().filter_map(|line| line.to_str().ok());
     let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(known, _)| *known == name).map(|(_, value)| value.to_owned())
-}
-
-/// Until `Cidr` comes from the http room with a method of that name.
-trait Contains {
-    fn contains(&self, address: IpAddr) -> bool;
-}
-
-impl Contains for Cidr {
-    fn contains(&self, address: IpAddr) -> bool {
-        address.is_loopback()
-    }
 }
