@@ -1,9 +1,12 @@
 //! How a change reaches the cores: durable, published, taken, in that order; and the standalone file.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tollgate::config::file::Provider;
+use tollgate::config::resource::Kind;
+use tollgate::control::store::{Commit, Embedded, Loaded, make_data_dir};
 
 use super::gateway::{Dir, Gateway, config, started};
 
@@ -104,15 +107,33 @@ fn changes_from_many_clients_are_made_one_after_the_other() {
     assert_eq!(indexes.len(), 81, "every change has a revision of its own");
 }
 
+/// Writes routes into a store that no gateway has open.
+fn fill(data_dir: &Path, count: usize, route: impl Fn(usize) -> String) {
+    make_data_dir(data_dir).unwrap();
+    let (mut store, Loaded { mut documents, .. }) = Embedded::open(data_dir).unwrap();
+    for number in 0..count {
+        let (kind, id) = (Kind::Route, number.to_string());
+        let revision = documents.put(kind, &id, serde_json::from_str(&route(number)).unwrap());
+        let document = documents.find(kind, &id);
+        store.commit(&Commit { kind, id: &id, document, expires_unix_ms: None, revision }).unwrap();
+    }
+}
+
 #[test]
 fn a_put_among_a_thousand_routes_answers_within_200_ms() {
-    let (gateway, _dir) = started();
+    let dir = Dir::new();
+    let config = config(dir.path());
     let kafka = r#""plugins":{"kafka-logger":{"broker_list":{"127.0.0.1":9092},"kafka_topic":"test"}}"#;
-    let route =
-        |number: usize| ROUTE.replace("\"/a\"", &format!("\"/a/{number}/*\"")).replacen('{', &format!("{{{kafka},"), 1);
-    for number in 0..1_000 {
-        assert_eq!(gateway.ask("PUT", &format!("/routes/{number}"), Some(&route(number))).status, 201);
-    }
+    let route = |number: usize| {
+        ROUTE.replace("\"/a\"", &format!("\"/a/{number}/*\"")).replacen(
+            '{',
+            &format!("{{\"id\":\"{number}\",{kafka},"),
+            1,
+        )
+    };
+    fill(Path::new(&config.tollgate.data_dir), 1_000, route);
+    let gateway = Gateway::start(config, &dir.path().join("config.yaml"));
+    assert_eq!(gateway.ask("GET", "/routes", None).json()["total"], 1_000);
     // The machine may be busy with other tests: the best of ten is what the code costs.
     let best = (0..10).map(|_| {
         let before = Instant::now();
@@ -120,6 +141,7 @@ fn a_put_among_a_thousand_routes_answers_within_200_ms() {
         before.elapsed()
     });
     let best = best.min().unwrap();
+    println!("best of ten: {best:?}");
     assert!(best < Duration::from_millis(200), "{best:?}");
 }
 
