@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
@@ -27,6 +27,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// Kafka's error code for a topic that is already there.
 const TOPIC_EXISTS: i16 = 36;
+/// Kafka's error code of a broker that is not the controller (any longer).
+const NOT_CONTROLLER: i16 = 41;
 
 /// One partition, as a broker sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,25 +133,47 @@ fn view_of(answer: &MetadataResponse) -> View {
     view
 }
 
-/// Makes a topic through the controller. False if it was already there.
+/// Makes a topic. False if it was already there. Kafka 2.8 takes it at the controller only, which may just be dead:
+/// the named controller and `address` are asked in turn until one of them does it.
 pub fn create_topic(address: &str, topic: &str, partitions: i32, replication: i16) -> Outcome<bool> {
-    let seen = view(address, None, DEADLINE)?;
-    let controller = seen.brokers.iter().find(|(id, _)| *id == seen.controller).map_or(address, |(_, at)| at);
+    let end = Instant::now() + DEADLINE * 3;
+    loop {
+        let seen = view(address, Some(topic), DEADLINE)?;
+        if !seen.partitions.is_empty() {
+            return Ok(false);
+        }
+        let controller = seen.brokers.iter().find(|(id, _)| *id == seen.controller).map(|(_, at)| at.as_str());
+        let mut refusal = Err("no broker was asked".to_owned());
+        for broker in controller.into_iter().chain([address]) {
+            refusal = create_at(broker, topic, partitions, replication);
+            if let Ok(Some(made)) = refusal {
+                return Ok(made);
+            }
+        }
+        if Instant::now() > end {
+            return refusal.and(Err(format!("topic {topic}: no controller")));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Asks one broker to make a topic. `None`: it is not the controller.
+fn create_at(broker: &str, topic: &str, partitions: i32, replication: i16) -> Outcome<Option<bool>> {
     let wanted = CreatableTopic::default()
         .with_name(name(topic))
         .with_num_partitions(partitions)
         .with_replication_factor(replication);
     let request = CreateTopicsRequest::default().with_topics(vec![wanted]).with_timeout_ms(10_000);
-    let answer = ask(controller, &request, CREATE_TOPICS_VERSION, DEADLINE * 3)?;
-    match answer.topics.first() {
-        Some(result) if result.error_code == 0 => Ok(true),
-        Some(result) if result.error_code == TOPIC_EXISTS => Ok(false),
-        Some(result) => Err(format!(
-            "topic {topic}: {} (error {})",
-            result.error_message.as_ref().map_or("refused", |text| text.as_str()),
-            result.error_code
-        )),
-        None => Err(format!("topic {topic}: Kafka at {controller} answered nothing")),
+    let answer = ask(broker, &request, CREATE_TOPICS_VERSION, DEADLINE)?;
+    let result = answer.topics.first().ok_or_else(|| format!("Kafka at {broker} answered nothing about {topic}"))?;
+    match result.error_code {
+        0 => Ok(Some(true)),
+        TOPIC_EXISTS => Ok(Some(false)),
+        NOT_CONTROLLER => Ok(None),
+        code => {
+            let text = result.error_message.as_ref().map_or("refused", |text| text.as_str());
+            Err(format!("topic {topic}: {text} (error {code})"))
+        }
     }
 }
 

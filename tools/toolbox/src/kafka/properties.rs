@@ -76,7 +76,7 @@ pub fn broker(shape: &Shape, node: u16, data: &Path, certificates: &Path, zookee
     );
     if shape.version.with_zookeeper() {
         text += &format!(
-            "broker.id={node}\nzookeeper.connect=127.0.0.1:{zookeeper}\nzookeeper.session.timeout.ms=6000\n\
+            "broker.id={node}\nzookeeper.connect=127.0.0.1:{zookeeper}\nzookeeper.session.timeout.ms=3000\n\
              listeners={addresses}\nlistener.security.protocol.map={protocols}\n"
         );
     } else {
@@ -95,7 +95,7 @@ pub fn broker(shape: &Shape, node: u16, data: &Path, certificates: &Path, zookee
         text += &sasl(shape.security.tls);
     }
     if shape.security.tls {
-        text += &tls(certificates);
+        text += &tls(certificates, shape.version);
     }
     text
 }
@@ -164,11 +164,21 @@ fn sasl(with_tls: bool) -> String {
     text
 }
 
-fn tls(certificates: &Path) -> String {
+fn tls(certificates: &Path, version: Version) -> String {
     let dir = certificates.display();
+    // Kafka 2.8 takes no PEM key without a password.
+    let keys = match version {
+        Version::V2_8 => format!(
+            "ssl.keystore.type=PKCS12\nssl.keystore.location={dir}/broker.p12\n\
+             ssl.keystore.password={STORE_PASSWORD}\nssl.key.password={STORE_PASSWORD}\n"
+        ),
+        Version::V3_9 | Version::V4_1 => {
+            format!("ssl.keystore.type=PEM\nssl.keystore.location={dir}/broker.keystore.pem\n")
+        }
+    };
     format!(
-        "ssl.keystore.type=PEM\nssl.keystore.location={dir}/broker.keystore.pem\nssl.truststore.type=PEM\n\
-         ssl.truststore.location={dir}/ca.pem\nssl.client.auth=none\nlistener.name.mtls.ssl.client.auth=required\n"
+        "{keys}ssl.truststore.type=PEM\nssl.truststore.location={dir}/ca.pem\nssl.client.auth=none\n\
+         listener.name.mtls.ssl.client.auth=required\n"
     )
 }
 
