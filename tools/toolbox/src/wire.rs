@@ -143,22 +143,31 @@ pub fn create_topic(address: &str, topic: &str, partitions: i32, replication: i1
             return Ok(false);
         }
         let controller = seen.brokers.iter().find(|(id, _)| *id == seen.controller).map(|(_, at)| at.as_str());
-        let mut refusal = Err("no broker was asked".to_owned());
         for broker in controller.into_iter().chain([address]) {
-            refusal = create_at(broker, topic, partitions, replication);
-            if let Ok(Some(made)) = refusal {
-                return Ok(made);
+            // A broker that cannot be reached is like one that is not the controller: somebody else will be, soon.
+            match create_at(broker, topic, partitions, replication) {
+                Ok(Creation::Made) => return Ok(true),
+                Ok(Creation::There) => return Ok(false),
+                Ok(Creation::Refused(text)) => return Err(text),
+                Ok(Creation::NotHere) | Err(_) => {}
             }
         }
         if Instant::now() > end {
-            return refusal.and(Err(format!("topic {topic}: no controller")));
+            return Err(format!("topic {topic}: the cluster at {address} has no controller"));
         }
         std::thread::sleep(Duration::from_millis(100));
     }
 }
 
-/// Asks one broker to make a topic. `None`: it is not the controller.
-fn create_at(broker: &str, topic: &str, partitions: i32, replication: i16) -> Outcome<Option<bool>> {
+/// What one broker says when it is asked for a topic.
+enum Creation {
+    Made,
+    There,
+    NotHere,
+    Refused(String),
+}
+
+fn create_at(broker: &str, topic: &str, partitions: i32, replication: i16) -> Outcome<Creation> {
     let wanted = CreatableTopic::default()
         .with_name(name(topic))
         .with_num_partitions(partitions)
@@ -166,15 +175,15 @@ fn create_at(broker: &str, topic: &str, partitions: i32, replication: i16) -> Ou
     let request = CreateTopicsRequest::default().with_topics(vec![wanted]).with_timeout_ms(10_000);
     let answer = ask(broker, &request, CREATE_TOPICS_VERSION, DEADLINE)?;
     let result = answer.topics.first().ok_or_else(|| format!("Kafka at {broker} answered nothing about {topic}"))?;
-    match result.error_code {
-        0 => Ok(Some(true)),
-        TOPIC_EXISTS => Ok(Some(false)),
-        NOT_CONTROLLER => Ok(None),
+    Ok(match result.error_code {
+        0 => Creation::Made,
+        TOPIC_EXISTS => Creation::There,
+        NOT_CONTROLLER => Creation::NotHere,
         code => {
             let text = result.error_message.as_ref().map_or("refused", |text| text.as_str());
-            Err(format!("topic {topic}: {text} (error {code})"))
+            Creation::Refused(format!("topic {topic}: {text} (error {code})"))
         }
-    }
+    })
 }
 
 /// How many records a topic holds, by its offsets. 0 for a topic that does not exist.

@@ -63,7 +63,7 @@ enum Command {
         /// Partitions of a new topic.
         #[arg(long, default_value_t = 1)]
         partitions: i32,
-        /// Copies of a new topic; all nodes unless said otherwise.
+        /// Copies of a new topic; one on each running node unless said otherwise.
         #[arg(long)]
         replication: Option<i16>,
     },
@@ -232,7 +232,7 @@ fn status(place: &Place) -> Outcome {
 fn make_topic(cluster: &Cluster, topic: &str, partitions: i32, replication: Option<i16>) -> Outcome {
     let running = cluster.running();
     let (_, address) = running.first().ok_or("no node is running")?;
-    let copies = replication.unwrap_or(cluster.shape().nodes as i16);
+    let copies = replication.unwrap_or(running.len() as i16);
     let made = wire::create_topic(address, topic, partitions, copies)?;
     println!("{topic} {}", if made { "is made" } else { "was there already" });
     let end = Instant::now() + Duration::from_secs(10);
