@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod kafka;
 mod process;
 mod wire;
@@ -23,11 +24,14 @@ struct Cli {
 enum Tool {
     /// Real Apache Kafka on this machine, from its published jars, without Docker.
     Kafka(kafka::Args),
+    /// What a request costs the gateway on this machine.
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().tool {
         Tool::Kafka(args) => kafka::run(args),
+        Tool::Bench(args) => bench::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -128,6 +128,26 @@ pub fn run_quietly(command: &mut Command) -> Outcome<String> {
     Err(format!("{name} failed ({}):\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr)))
 }
 
+/// `program`, to be run on one core only. Without taskset it runs on all.
+pub fn pinned(program: &str, core: usize) -> Command {
+    let has_taskset = ["/usr/bin/taskset", "/bin/taskset"].iter().any(|path| Path::new(path).exists());
+    if !has_taskset {
+        return Command::new(program);
+    }
+    let mut command = Command::new("taskset");
+    command.args(["-c", &core.to_string(), program]);
+    command
+}
+
+/// CPU seconds of a process so far, user and system, its threads included. Nothing if it is gone.
+pub fn cpu_seconds(pid: i32) -> Option<f64> {
+    /// Linux counts these fields in hundredths of a second on every architecture that we know (proc(5), `USER_HZ`).
+    const TICKS_PER_S: f64 = 100.0;
+    let fields = stat_fields(pid)?;
+    let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
+    Some((ticks(11)? + ticks(12)?) / TICKS_PER_S)
+}
+
 /// The last lines of a log, for an error message.
 pub fn tail_of(log: &Path, lines: usize) -> String {
     let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();

@@ -19,11 +19,14 @@ mod layout;
 mod properties;
 mod version;
 
+/// Where clusters, jars and logs are kept unless said otherwise.
+const ROOT: &str = "target/kafka";
+
 /// Options of every command.
 #[derive(clap::Args)]
 pub struct Args {
     /// Where clusters, jars and logs are kept.
-    #[arg(long, global = true, default_value = "target/kafka", hide_default_value = true)]
+    #[arg(long, global = true, default_value = ROOT, hide_default_value = true)]
     dir: PathBuf,
     /// Which cluster, if there is more than one.
     #[arg(long, global = true, default_value = "default")]
@@ -141,6 +144,34 @@ pub fn run(args: Args) -> Outcome {
             send(&existing(&place)?, target, Signal::Continue, "goes on")
         }
         Command::Start { node, .. } => start(&place, node),
+    }
+}
+
+/// One node of the newest version for as long as this lives: for another tool.
+pub struct OwnCluster {
+    place: Place,
+    cluster: Cluster,
+}
+
+impl OwnCluster {
+    /// Starts it, and gives its address too. A cluster of this name that was left behind is ended first.
+    pub fn up(name: &str, base: u16) -> Outcome<(Self, String)> {
+        let place = Place::new(ROOT.as_ref(), name);
+        if let Some(mut old) = Cluster::load(&place)? {
+            old.down(&place)?;
+        }
+        let shape = Shape { version: Version::V4_1, nodes: 1, base, security: Security::default() };
+        let cluster = Cluster::up(&place, shape)?;
+        let address = cluster.address(1);
+        Ok((Self { place, cluster }, address))
+    }
+}
+
+impl Drop for OwnCluster {
+    fn drop(&mut self) {
+        if let Err(text) = self.cluster.down(&self.place) {
+            eprintln!("{text}");
+        }
     }
 }
 
