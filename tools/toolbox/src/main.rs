@@ -1,1 +1,43 @@
-fn main() {}
+//! What stands behind the scripts in `tools/`: real Apache Kafka without Docker, and the bench.
+//! The scripts build this crate and hand their arguments over; they are the way in.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod kafka;
+mod process;
+mod wire;
+
+/// A tool's outcome: what went wrong is one text for a person at a terminal.
+pub type Outcome<T = ()> = Result<T, String>;
+
+#[derive(Parser)]
+#[command(name = "tools", about = "Use it through the scripts in tools/.", version)]
+struct Cli {
+    #[command(subcommand)]
+    tool: Tool,
+}
+
+#[derive(Subcommand)]
+enum Tool {
+    /// Real Apache Kafka on this machine, from its published jars, without Docker.
+    Kafka(kafka::Args),
+    /// What a request costs the gateway on this machine.
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().tool {
+        Tool::Kafka(args) => kafka::run(args),
+        Tool::Bench(args) => bench::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            eprintln!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}

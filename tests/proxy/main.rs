@@ -1,0 +1,13 @@
+//! The gateway between awkward peers, from outside: the binary, real sockets, exact bytes.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod balancing;
+mod bodies;
+mod connections;
+mod errors;
+mod headers;
+mod lifecycle;
+mod refused_requests;
+mod refused_responses;

@@ -1,0 +1,231 @@
+//! The gateway as a process of its own: `tollgate run` on free ports, with a configuration in a directory that goes away.
+
+use std::fs::{self, File};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::admin::{Admin, KEY};
+use super::client::{Client, fetch};
+use super::message::Response;
+use super::scratch::Scratch;
+use super::{PATIENCE, Upstream, wait_for, wait_until};
+
+/// How often a start is tried again when somebody else took a port in between.
+const TRIES: u32 = 4;
+
+/// What a test wants to be different.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// `nginx_config.worker_processes`. One, so that what happens on a core can be counted.
+    pub workers: u32,
+    /// Where the proxy listens.
+    pub ip: IpAddr,
+    /// Merged into the configuration, objects key by key.
+    pub config: Value,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { workers: 1, ip: Ipv4Addr::LOCALHOST.into(), config: json!({}) }
+    }
+}
+
+impl Setup {
+    /// The usual setup, listening on `::1`.
+    pub fn on_ipv6() -> Self {
+        Self { ip: Ipv6Addr::LOCALHOST.into(), ..Self::default() }
+    }
+
+    /// The usual setup with `config` merged in.
+    pub fn with(config: Value) -> Self {
+        Self { config, ..Self::default() }
+    }
+
+    fn yaml(&self, scratch: &Scratch, proxy: SocketAddr, admin: SocketAddr) -> String {
+        let mut config = json!({
+            "apisix": {
+                "node_listen": [{"ip": proxy.ip().to_string(), "port": proxy.port()}],
+                "enable_ipv6": false,
+                "enable_control": false,
+            },
+            "plugin_attr": {"prometheus": {"enable_export_server": false}},
+            "deployment": {"admin": {
+                "admin_listen": {"ip": admin.ip().to_string(), "port": admin.port()},
+                "admin_key": [{"name": "admin", "key": KEY, "role": "admin"}],
+            }},
+            "nginx_config": {"worker_processes": self.workers, "error_log_level": "info"},
+            "tollgate": {"data_dir": scratch.path().join("data").to_string_lossy()},
+        });
+        merge(&mut config, &self.config);
+        // JSON is YAML.
+        config.to_string()
+    }
+}
+
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from.clone(),
+    }
+}
+
+/// A gateway that runs. Killed, by its pid, when it is dropped.
+pub struct Gateway {
+    child: Child,
+    proxy: SocketAddr,
+    admin: SocketAddr,
+    scratch: Scratch,
+    /// Keeps the proxy's port ours: bound beside the gateway's sockets (SO_REUSEPORT), never listening.
+    _kept: socket2::Socket,
+}
+
+impl Gateway {
+    /// Starts the usual gateway.
+    pub fn start() -> Self {
+        Self::start_with(&Setup::default())
+    }
+
+    /// Starts a gateway with one route for everything, to one upstream.
+    pub fn before(upstream: &Upstream) -> Self {
+        let gateway = Self::start();
+        gateway.admin().route("all", "/*", &[(&upstream.node(), 1)]);
+        gateway
+    }
+
+    /// Starts a gateway and waits until it serves on both ports.
+    pub fn start_with(setup: &Setup) -> Self {
+        let mut last = String::new();
+        for _ in 0..TRIES {
+            match Self::try_start(setup, Scratch::new()) {
+                Ok(gateway) => return gateway,
+                Err(text) => last = text,
+            }
+        }
+        panic!("the gateway does not start: {last}");
+    }
+
+    fn try_start(setup: &Setup, scratch: Scratch) -> Result<Self, String> {
+        let (kept, proxy) = keep_port(setup.ip);
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let admin = free.local_addr().expect("bound");
+        drop(free);
+        let file = scratch.path().join("config.yaml");
+        fs::write(&file, setup.yaml(&scratch, proxy, admin)).expect("a directory of ours");
+        let child = spawn(&scratch);
+        let mut gateway = Self { child, proxy, admin, scratch, _kept: kept };
+        gateway.wait_ready().map(|()| gateway)
+    }
+
+    /// Waits until the Admin API answers with our key and the proxy takes connections.
+    fn wait_ready(&mut self) -> Result<(), String> {
+        let ready = wait_until(PATIENCE, || {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(Err(format!("it ended with {status}:\n{}", self.log())));
+            }
+            let is_up = |address| TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok();
+            let answers = is_up(self.admin) && self.admin().call("GET", "routes", None).0 == 200;
+            (answers && is_up(self.proxy)).then_some(Ok(()))
+        });
+        ready.unwrap_or_else(|| Err(format!("it does not serve:\n{}", self.log())))
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.proxy
+    }
+
+    /// Its Admin API.
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.admin)
+    }
+
+    /// A new connection to the proxy.
+    pub fn connect(&self) -> Client {
+        Client::connect(self.proxy)
+    }
+
+    /// One GET on a connection of its own.
+    pub fn get(&self, path: &str) -> Response {
+        fetch(self.proxy, path)
+    }
+
+    /// What it printed.
+    pub fn log(&self) -> String {
+        let bytes = fs::read(self.scratch.path().join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("proc(5)");
+        let kib: u64 = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number");
+        kib * 1024
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        // `kill` is a builtin of every shell: no unsafe call for one signal.
+        let status = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.pid())).status();
+        assert!(status.is_ok_and(|status| status.success()), "our child is there");
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait_end(&mut self) -> ExitStatus {
+        wait_for("the gateway ends", || self.child.try_wait().expect("our child"))
+    }
+
+    /// Ends it as a crash would, and starts it again on the same data and ports.
+    pub fn crash_and_restart(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.child = spawn(&self.scratch);
+        self.wait_ready().unwrap_or_else(|text| panic!("the gateway does not start again: {text}"));
+    }
+}
+
+fn spawn(scratch: &Scratch) -> Child {
+    let log = File::options().create(true).append(true).open(scratch.path().join("log")).expect("ours");
+    Command::new(env!("CARGO_BIN_EXE_tollgate"))
+        .args(["run", "--config"])
+        .arg(scratch.path().join("config.yaml"))
+        .current_dir(scratch.path())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a descriptor"))
+        .stderr(log)
+        .spawn()
+        .expect("cargo built it")
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the gateway's log, kept in {}:\n{}", self.scratch.path().display(), self.log());
+        }
+    }
+}
+
+/// A free port that stays ours while the gateway listens on it beside us.
+fn keep_port(ip: IpAddr) -> (socket2::Socket, SocketAddr) {
+    let domain = if ip.is_ipv4() { socket2::Domain::IPV4 } else { socket2::Domain::IPV6 };
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("a TCP socket");
+    socket.set_reuse_port(true).expect("a TCP socket");
+    socket.bind(&SocketAddr::new(ip, 0).into()).expect("a free port");
+    let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("bound");
+    (socket, address)
+}
