@@ -3,12 +3,14 @@
 
 use std::cell::RefCell;
 
+use crate::base::limits;
+
 /// Bytes of a fresh buffer.
-pub const BUFFER_BYTES: usize = 16 * 1024;
+pub const BUFFER_BYTES: usize = limits::RELAY_BYTES;
 /// Buffers kept for reuse, per core; more are freed.
 const SPARE_BUFFERS: usize = 256;
 /// A buffer that grew beyond this is freed instead of kept, in bytes.
-const KEEP_BYTES: usize = 128 * 1024;
+const KEEP_BYTES: usize = 2 * BUFFER_BYTES;
 
 /// The spare buffers.
 #[derive(Debug, Default)]

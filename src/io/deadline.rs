@@ -17,6 +17,7 @@ struct Entry {
     fd: RawFd,
     due_ms: u64,
     fired: bool,
+    resting: bool,
 }
 
 /// All deadlines of one core.
@@ -30,7 +31,7 @@ pub struct Deadlines {
 impl Deadlines {
     /// Registers a socket, without a deadline yet. The guard must go before the descriptor is closed.
     pub fn watch(self: &Rc<Self>, fd: RawFd) -> Deadline {
-        let entry = Entry { fd, due_ms: NEVER, fired: false };
+        let entry = Entry { fd, due_ms: NEVER, fired: false, resting: false };
         let mut entries = self.entries.borrow_mut();
         let index = match self.free.borrow_mut().pop() {
             Some(index) => {
@@ -54,6 +55,13 @@ impl Deadlines {
                 entry.fired = true;
                 shut_down(entry.fd);
             }
+        }
+    }
+
+    /// Shuts down every socket that rests: nothing is under way on it (a core that drains).
+    pub fn shut_down_resting(&self) {
+        for entry in self.entries.borrow_mut().iter_mut().filter(|entry| entry.resting) {
+            shut_down(entry.fd);
         }
     }
 
@@ -82,6 +90,16 @@ impl Deadline {
         self.table.entries.borrow_mut()[self.index].due_ms = NEVER;
     }
 
+    /// True if a deadline is set and has not passed.
+    pub fn is_set(&self) -> bool {
+        self.table.entries.borrow()[self.index].due_ms != NEVER
+    }
+
+    /// Marks whether the socket may be shut down at any time without loss.
+    pub fn rest(&self, resting: bool) {
+        self.table.entries.borrow_mut()[self.index].resting = resting;
+    }
+
     /// True once the deadline has passed and the socket was shut down.
     pub fn fired(&self) -> bool {
         self.table.entries.borrow()[self.index].fired
@@ -90,7 +108,7 @@ impl Deadline {
 
 impl Drop for Deadline {
     fn drop(&mut self) {
-        self.table.entries.borrow_mut()[self.index] = Entry { fd: -1, due_ms: NEVER, fired: false };
+        self.table.entries.borrow_mut()[self.index] = Entry { fd: -1, due_ms: NEVER, fired: false, resting: false };
         self.table.free.borrow_mut().push(self.index);
     }
 }

@@ -36,6 +36,19 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// Binds as a stranger would and lets go again.
+///
+/// # Errors
+/// `AddrInUse` if another process listens on `address`.
+pub fn probe(address: SocketAddr) -> io::Result<()> {
+    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())
+}
+
 impl Listener {
     /// The listener on the core's own runtime.
     ///

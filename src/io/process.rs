@@ -59,3 +59,12 @@ pub fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
 }
+
+/// A number that differs from start to start, for jitter and the choice of partitions.
+pub fn random_seed() -> u64 {
+    let mut bytes = [0; 8];
+    if getrandom::fill(&mut bytes).is_err() {
+        return u64::from(std::process::id());
+    }
+    u64::from_ne_bytes(bytes)
+}

@@ -97,7 +97,13 @@ impl Socket {
 impl Reader {
     /// As [`Socket::read`].
     pub async fn read(&mut self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
-        let (start, end) = (buffer.len(), buffer.capacity());
+        self.read_at_most(buffer, usize::MAX).await
+    }
+
+    /// As [`Socket::read`], and not more than `at_most` bytes.
+    pub async fn read_at_most(&mut self, buffer: Vec<u8>, at_most: usize) -> (io::Result<usize>, Vec<u8>) {
+        let start = buffer.len();
+        let end = buffer.capacity().min(start.saturating_add(at_most));
         if start == end {
             return (Err(io::Error::from(io::ErrorKind::OutOfMemory)), buffer);
         }
