@@ -9,10 +9,10 @@ use super::core::Core;
 use super::pool::NodePool;
 use super::ship::Ship;
 use crate::config::publish::Board;
-use crate::config::snapshot::{LoggerSpec, Snapshot, UpstreamSpec};
+use crate::config::snapshot::{LoggerSpec, Snapshot, UpstreamSpec, authority};
 use crate::io::socket::Target;
 use crate::kafka::{LaneId, LaneSpec};
-use crate::upstream::{Balancer, Node, NodeSet};
+use crate::upstream::{Balancer, NodeSet};
 
 /// What a core keeps for one upstream.
 #[derive(Debug)]
@@ -143,17 +143,13 @@ fn upstream_states(core: &Core, snapshot: &Snapshot, old: Option<&Live>) -> Vec<
 }
 
 fn upstream_state(core: &Core, spec: &UpstreamSpec, nodes: &Arc<NodeSet>) -> UpstreamState {
-    let authority = |node: &Node| {
-        let written = spec.nodes.iter().find(|written| *written.host == *node.host && written.port == node.port);
-        written.map_or_else(|| node.host.to_string(), |written| written.authority.clone())
-    };
     UpstreamState {
         content: spec.content,
         nodes: Arc::clone(nodes),
         balancer: RefCell::new(Balancer::new(spec.balancing, core.index as u64)),
         pools: nodes.nodes().iter().map(|node| core.pools.of(&Target::Tcp(node.address))).collect(),
         address_texts: nodes.nodes().iter().map(|node| node.address.to_string()).collect(),
-        authorities: nodes.nodes().iter().map(authority).collect(),
+        authorities: nodes.nodes().iter().map(|node| authority(&node.host, node.port, spec.scheme)).collect(),
     }
 }
 

@@ -89,6 +89,7 @@ pub struct Scratch {
 
 /// A core's spare scratches.
 #[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "a scratch is a kilobyte and is handed around: the box moves, not its content")]
 pub struct Scratches {
     spare: RefCell<Vec<Box<Scratch>>>,
 }
