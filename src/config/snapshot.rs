@@ -227,8 +227,8 @@ pub struct LoggerSpec {
     pub partitioner: Partitioner,
     /// Metadata's `max_pending_entries`, only if written.
     pub max_pending_entries: Option<u64>,
-    /// The log format, compiled.
-    pub plan: Plan,
+    /// The log format, compiled; loggers with the same format share it.
+    pub plan: Arc<Plan>,
     /// `_meta.filter`: log only if true; evaluated before the request is proxied.
     pub filter: Option<Expr<Variable>>,
     /// Whether and how much of the request's body is logged.

@@ -34,6 +34,8 @@ pub struct Loggers<'a> {
     metadata: Option<&'a Value>,
     by_attributes: HashMap<u64, LoggerIndex>,
     by_content: HashMap<u64, LoggerIndex>,
+    /// By the hash of what they are compiled from.
+    plans: HashMap<u64, Arc<Plan>>,
     specs: Vec<Arc<LoggerSpec>>,
 }
 
@@ -44,6 +46,7 @@ impl<'a> Loggers<'a> {
             metadata: documents.find(Kind::PluginMetadata, KAFKA_LOGGER).map(|document| &document.value),
             by_attributes: HashMap::new(),
             by_content: HashMap::new(),
+            plans: HashMap::new(),
             specs: Vec::new(),
         }
     }
@@ -65,7 +68,7 @@ impl<'a> Loggers<'a> {
         if let Some(index) = self.by_attributes.get(&written) {
             return Ok(Some(*index));
         }
-        let spec = read(attributes, self.metadata)?;
+        let spec = read(attributes, self.metadata, &mut self.plans)?;
         warn(attributes, &spec.plan, path, findings);
         let next = LoggerIndex(u32::try_from(self.specs.len()).unwrap_or(u32::MAX));
         let index = *self.by_content.entry(spec.content).or_insert(next);
@@ -132,24 +135,17 @@ fn warn(attributes: &Value, plan: &Plan, path: &str, findings: &mut Findings) {
     }
 }
 
-fn read(attributes: &Value, metadata: Option<&Value>) -> Result<LoggerSpec, String> {
+fn read(
+    attributes: &Value,
+    metadata: Option<&Value>,
+    plans: &mut HashMap<u64, Arc<Plan>>,
+) -> Result<LoggerSpec, String> {
     let metadata = metadata.unwrap_or(&Value::Null);
     let batching = batching(attributes);
-    let format = choose_format(
-        field::text(attributes, "meta_format"),
-        (attributes.get("log_format"), attributes.get("log_format_extra")),
-        (metadata.get("log_format"), metadata.get("log_format_extra")),
-    );
     let request_body = body_rule(attributes, "include_req_body", "include_req_body_expr", "max_req_body_bytes")?;
     let response_body = body_rule(attributes, "include_resp_body", "include_resp_body_expr", "max_resp_body_bytes")?;
-    let plan = Plan::compile(&PlanSpec {
-        format,
-        place: if batching == Batching::Each { EntryPlace::Alone } else { EntryPlace::InArray },
-        include_request_body: request_body.is_some(),
-        include_response_body: response_body.is_some(),
-        request_body_bytes: field::integer(attributes, "max_req_body_bytes").unwrap_or(BODY_BYTES),
-        response_body_bytes: field::integer(attributes, "max_resp_body_bytes").unwrap_or(BODY_BYTES),
-    });
+    let format = format_hash(attributes, metadata, batching == Batching::Each);
+    let plan = plans.entry(format).or_insert_with(|| Arc::new(plan(attributes, metadata, batching)));
     let mut spec = LoggerSpec {
         content: 0,
         sink: sink(attributes),
@@ -162,36 +158,50 @@ fn read(attributes: &Value, metadata: Option<&Value>) -> Result<LoggerSpec, Stri
             _ => Partitioner::default(),
         },
         max_pending_entries: field::integer(metadata, "max_pending_entries"),
-        captures: captures(&plan, request_body.as_ref(), response_body.as_ref()),
-        plan,
+        captures: captures(plan, request_body.as_ref(), response_body.as_ref()),
+        plan: Arc::clone(plan),
         filter: expr(attributes.pointer("/_meta/filter"))?,
         request_body,
         response_body,
         name: field::text(attributes, "name").unwrap_or("kafka logger").to_owned(),
     };
-    spec.content = content(&spec, attributes, metadata);
+    let place = (&spec.sink, &spec.topic, &spec.key, batching, spec.partitioner, spec.max_pending_entries, &spec.name);
+    let exprs = ["include_req_body_expr", "include_resp_body_expr"].map(|key| Json(attributes.get(key)));
+    spec.content = hash_of(&(place, format, exprs, Json(attributes.pointer("/_meta/filter"))));
     Ok(spec)
 }
 
-/// The parts that hash as they are, and of the compiled ones what they were compiled from.
-fn content(spec: &LoggerSpec, attributes: &Value, metadata: &Value) -> u64 {
-    let place =
-        (&spec.sink, &spec.topic, &spec.key, spec.batching, spec.partitioner, spec.max_pending_entries, &spec.name);
+fn plan(attributes: &Value, metadata: &Value, batching: Batching) -> Plan {
+    let format = choose_format(
+        field::text(attributes, "meta_format"),
+        (attributes.get("log_format"), attributes.get("log_format_extra")),
+        (metadata.get("log_format"), metadata.get("log_format_extra")),
+    );
+    let include = |key| field::flag(attributes, key) == Some(true);
+    Plan::compile(&PlanSpec {
+        format,
+        place: if batching == Batching::Each { EntryPlace::Alone } else { EntryPlace::InArray },
+        include_request_body: include("include_req_body"),
+        include_response_body: include("include_resp_body"),
+        request_body_bytes: field::integer(attributes, "max_req_body_bytes").unwrap_or(BODY_BYTES),
+        response_body_bytes: field::integer(attributes, "max_resp_body_bytes").unwrap_or(BODY_BYTES),
+    })
+}
+
+/// Everything that a plan is compiled from.
+fn format_hash(attributes: &Value, metadata: &Value, alone: bool) -> u64 {
     let of_instance = [
         "meta_format",
         "log_format",
         "log_format_extra",
         "include_req_body",
-        "include_req_body_expr",
         "max_req_body_bytes",
         "include_resp_body",
-        "include_resp_body_expr",
         "max_resp_body_bytes",
     ];
     let instance = of_instance.map(|key| Json(attributes.get(key)));
-    let filter = Json(attributes.pointer("/_meta/filter"));
     let formats = ["log_format", "log_format_extra"].map(|key| Json(metadata.get(key)));
-    hash_of(&(place, instance, filter, formats))
+    hash_of(&(instance, formats, alone))
 }
 
 fn captures(plan: &Plan, request: Option<&BodyRule>, response: Option<&BodyRule>) -> Captures {
