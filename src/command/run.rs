@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 
-use crate::base::limits;
 use crate::config::file::{Driver as DriverChoice, FileConfig, Workers};
 use crate::config::publish::{Bell, Board, Question, Stage};
 use crate::config::snapshot::Snapshot;
@@ -69,6 +68,7 @@ pub struct Gateway {
 pub fn start(config: FileConfig, file: &Path) -> Result<Gateway, Vec<String>> {
     let driver = choose_driver(config.tollgate.driver).map_err(|line| vec![line])?;
     let count = worker_count(config.workers);
+    let addresses = config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let bound = bind_all(&config.listen, count)?;
     if let Err(error) = process::raise_open_files() {
         log::warn!("the limit of open files could not be raised: {error}");
@@ -86,7 +86,7 @@ pub fn start(config: FileConfig, file: &Path) -> Result<Gateway, Vec<String>> {
     let (alive, ended) = std::sync::mpsc::channel();
     let cores = spawn(&board, ears, bound, &settings, &alive)
         .map_err(|error| vec![format!("a core could not be started: {error}")])?;
-    log::info!("{count} cores on {driver}, listening on {}", listening(&settings));
+    log::info!("{count} cores on {driver}, listening on {addresses}");
     Ok(Gateway { board, control, asked, put_down, ended, cores })
 }
 
@@ -200,10 +200,6 @@ fn spawn(
     spawned.collect()
 }
 
-fn listening(settings: &Settings) -> String {
-    settings.listen_ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
-}
-
 fn settings(config: &FileConfig, driver: Driver, bound: &[Vec<TcpListener>]) -> Settings {
     let (http, own) = (&config.http, &config.tollgate);
     let version = env!("CARGO_PKG_VERSION");
@@ -222,7 +218,7 @@ fn settings(config: &FileConfig, driver: Driver, bound: &[Vec<TcpListener>]) -> 
         body_capture_bytes: own.body_capture_bytes,
         slot_count: (own.ring_bytes / own.slot_bytes).max(2),
         slot_bytes: own.slot_bytes,
-        shipping: shipping(config),
+        shipping: ShipperOptions { seed: process::random_seed(), ..own.kafka.clone() },
         admin_socket: None,
         server: server.into(),
         show_upstream_status: http.show_upstream_status,
@@ -235,18 +231,5 @@ fn settings(config: &FileConfig, driver: Driver, bound: &[Vec<TcpListener>]) -> 
             version: version.into(),
             pid: std::process::id(),
         }),
-    }
-}
-
-fn shipping(config: &FileConfig) -> ShipperOptions {
-    let kafka = &config.tollgate.kafka;
-    ShipperOptions {
-        client_id: format!("tollgate-{}", process::host_name()),
-        seed: process::random_seed(),
-        linger_ms: kafka.linger_ms,
-        batch_bytes: kafka.batch_bytes.min(limits::SLOT_BYTES),
-        request_timeout_ms: kafka.request_timeout_ms,
-        metadata_max_age_ms: kafka.metadata_max_age_ms,
-        ..ShipperOptions::default()
     }
 }

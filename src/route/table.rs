@@ -283,7 +283,7 @@ impl Pattern {
     fn compile(uri: &str) -> Option<Self> {
         let parts: Vec<&str> = uri.strip_prefix('/')?.split('/').collect();
         let named = |part: &&str| part.len() > 1 && (part.starts_with(':') || part.starts_with('*'));
-        if !parts.iter().any(|part| named(part)) {
+        if !parts.iter().any(named) {
             return None;
         }
         let segments = parts.iter().map(|part| match part.split_at_checked(1) {

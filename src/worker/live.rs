@@ -11,7 +11,7 @@ use super::ship::Ship;
 use crate::config::publish::Board;
 use crate::config::snapshot::{LoggerSpec, Snapshot, UpstreamSpec, authority};
 use crate::io::socket::Target;
-use crate::kafka::{LaneId, LaneSpec};
+use crate::kafka::LaneId;
 use crate::upstream::{Balancer, NodeSet};
 
 /// What a core keeps for one upstream.
@@ -156,13 +156,6 @@ fn upstream_state(core: &Core, spec: &UpstreamSpec, nodes: &Arc<NodeSet>) -> Ups
 fn lane(core: &Core, logger: &LoggerSpec) -> LaneId {
     core.ship.with(|shipper| {
         let sink = shipper.sink(&logger.sink);
-        shipper.lane(&LaneSpec {
-            sink,
-            topic: logger.topic.to_string(),
-            key: logger.key.as_deref().map(<[u8]>::to_vec),
-            partitioner: logger.partitioner,
-            batching: logger.batching,
-            max_pending_entries: logger.max_pending_entries,
-        })
+        shipper.lane(&logger.lane(sink))
     })
 }
