@@ -192,7 +192,7 @@ fn headers<'a>(lines: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone, out: &
             json::string(value, out);
         } else {
             let values = lines.clone().skip(index).filter(same).map(|(_, value)| value);
-            array(values, |value, out| json::string(value, out), out);
+            array(values, json::string, out);
         }
     }
     out.push(if separator == b'{' { b"{}" } else { b"}" });
