@@ -3,13 +3,20 @@
 pub mod batch;
 pub mod codec;
 pub mod compress;
+mod connection;
 pub mod decompress;
 pub mod event;
 pub mod head;
+mod lane;
+mod metadata;
 pub mod options;
+mod partition;
+mod producer;
 pub mod records;
+mod retry;
 pub mod ring;
 pub mod shipper;
+mod sink;
 pub mod stats;
 mod varint;
 
