@@ -16,6 +16,7 @@
 #![warn(missing_docs)]
 
 pub mod base;
+pub mod command;
 pub mod config;
 pub mod control;
 pub mod http;

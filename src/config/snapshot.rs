@@ -1,8 +1,285 @@
 //! What a core serves from: one compiled, immutable picture of the whole configuration.
+//!
+//! Indexes in it point into its own lists. State that outlives a snapshot (pools, balancers, sinks, sequences) is keyed by `content`,
+//! a hash of what was configured, never by revision or index (ARCHITECTURE §2).
 
-/// The compiled configuration. Indexes in it point into its own lists.
+use std::sync::Arc;
+
+use crate::kafka::{Batching, LaneSpec, Partitioner, SinkId, SinkSpec};
+use crate::log::{Plan, RouteNames, Variable};
+use crate::route::{Expr, RouteIndex, RouteTable};
+use crate::upstream::{Balancing, NodeSet};
+
+/// The compiled configuration.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     /// Counts up with every change; for people and metrics.
     pub revision: u64,
+    /// Request → [`RouteIndex`].
+    pub routes: RouteTable<Variable>,
+    /// What each route does, by [`RouteIndex`].
+    pub route_specs: Vec<RouteSpec>,
+    /// By [`UpstreamIndex`]. Upstreams with the same content are one.
+    pub upstreams: Vec<Arc<UpstreamSpec>>,
+    /// By [`UpstreamIndex`]: addresses of the nodes, resolved. Empty: no nodes, or nothing resolved yet (503).
+    pub node_sets: Vec<Arc<NodeSet>>,
+    /// By [`LoggerIndex`]. Instances with the same content are one.
+    pub loggers: Vec<Arc<LoggerSpec>>,
+    /// Loggers of global rules: they run for every request, also without a route (404), before the route's.
+    pub global_loggers: Vec<LoggerIndex>,
+    /// What must be captured for `global_loggers` alone (requests without a route).
+    pub global_captures: Captures,
+}
+
+impl Snapshot {
+    /// The route at an index that [`RouteTable::find`] of this snapshot gave.
+    pub fn route(&self, index: RouteIndex) -> &RouteSpec {
+        &self.route_specs[index.0 as usize]
+    }
+
+    /// The upstream at an index of this snapshot.
+    pub fn upstream(&self, index: UpstreamIndex) -> &Arc<UpstreamSpec> {
+        &self.upstreams[index.0 as usize]
+    }
+
+    /// The resolved nodes of an upstream of this snapshot.
+    pub fn nodes(&self, index: UpstreamIndex) -> &Arc<NodeSet> {
+        &self.node_sets[index.0 as usize]
+    }
+
+    /// The logger at an index of this snapshot.
+    pub fn logger(&self, index: LoggerIndex) -> &Arc<LoggerSpec> {
+        &self.loggers[index.0 as usize]
+    }
+}
+
+/// Index into [`Snapshot::upstreams`] and [`Snapshot::node_sets`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UpstreamIndex(pub u32);
+
+/// Index into [`Snapshot::loggers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LoggerIndex(pub u32);
+
+/// One route, service and plugin config merged in (APISIX-COMPAT §6.6).
+#[derive(Clone, Debug)]
+pub struct RouteSpec {
+    /// `route_id`, `service_id` … for log entries.
+    pub names: RouteNames,
+    /// Where requests go.
+    pub upstream: RouteUpstream,
+    /// The route's own loggers; [`Snapshot::global_loggers`] run in addition.
+    pub loggers: Vec<LoggerIndex>,
+    /// The route's `timeout`, else its upstream's, else 60 s each.
+    pub timeouts: Timeouts,
+    /// `enable_websocket`: pass `Upgrade` on.
+    pub enable_websocket: bool,
+    /// What must be captured: the most that any of its loggers and the global ones ask for.
+    pub captures: Captures,
+}
+
+/// Where a route's requests go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteUpstream {
+    /// To this upstream.
+    Index(UpstreamIndex),
+    /// Nowhere: answer with this status. 503 no upstream or no such plugin config, 404 no such service, 502 no such upstream.
+    Missing(u16),
+}
+
+/// Bounds of one exchange with an upstream. Each is at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Timeouts {
+    /// To connect.
+    pub connect_ms: u64,
+    /// Between two writes.
+    pub send_ms: u64,
+    /// Between two reads.
+    pub read_ms: u64,
+}
+
+impl Default for Timeouts {
+    /// nginx's 60 s (APISIX-COMPAT §6.7).
+    fn default() -> Self {
+        Self { connect_ms: 60_000, send_ms: 60_000, read_ms: 60_000 }
+    }
+}
+
+/// What of the bodies must be kept for the log, in bytes; `None` is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Captures {
+    /// The most of a request body that a logger may ask for.
+    pub request_bytes: Option<usize>,
+    /// The most of a response body that a logger may ask for.
+    pub response_bytes: Option<usize>,
+}
+
+impl Captures {
+    /// The more of both.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            request_bytes: self.request_bytes.max(other.request_bytes),
+            response_bytes: self.response_bytes.max(other.response_bytes),
+        }
+    }
+}
+
+/// An upstream as configured, defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSpec {
+    /// Hash of everything below: pools and balancers are keyed by it.
+    pub content: u64,
+    /// `type`.
+    pub balancing: Balancing,
+    /// `scheme`.
+    pub scheme: Scheme,
+    /// `pass_host` with `upstream_host`.
+    pub pass_host: PassHost,
+    /// Further tries after the first; nodes − 1 unless written.
+    pub retries: u32,
+    /// No new try after this long; 0 is no bound.
+    pub retry_timeout_ms: u64,
+    /// Its own `timeout`, or the defaults. A route's own goes before: see [`RouteSpec::timeouts`].
+    pub timeouts: Timeouts,
+    /// `keepalive_pool`, or the file's defaults.
+    pub keepalive: Keepalive,
+    /// In the order written.
+    pub nodes: Vec<NodeSpec>,
+}
+
+/// `upstream.scheme`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Plain HTTP/1.1.
+    Http,
+    /// HTTP/1.1 inside TLS. Refused by this version's checks.
+    Https,
+}
+
+impl Scheme {
+    /// The port of a node that names none.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// The Host header that the upstream sees (APISIX-COMPAT §7.3).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PassHost {
+    /// The client's, as it is.
+    Pass,
+    /// The picked node's: [`authority`] of its host and port.
+    Node,
+    /// These bytes.
+    Rewrite(Vec<u8>),
+}
+
+/// Idle connections to an upstream, per core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Keepalive {
+    /// At most this many idle; 0 is no keep-alive.
+    pub size: u32,
+    /// An idle one is closed after this long; 0 is at once.
+    pub idle_timeout_ms: u64,
+    /// A connection is closed after this many requests.
+    pub requests: u32,
+}
+
+/// One node as configured. What it resolves to stands in the upstream's [`NodeSet`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NodeSpec {
+    /// Name or address, without brackets.
+    pub host: String,
+    /// With the scheme's default filled in.
+    pub port: u16,
+    /// Share of the requests within its priority.
+    pub weight: u32,
+    /// The highest first.
+    pub priority: i32,
+    /// Where to connect: the host without brackets and the port, after `tollgate.hosts`.
+    pub target: (String, u16),
+}
+
+/// What `pass_host: node` sends: the host, in brackets if it is an IPv6 address, with `:port` unless that is the scheme's own.
+pub fn authority(host: &str, port: u16, scheme: Scheme) -> String {
+    let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+    if port == scheme.default_port() { format!("{open}{host}{close}") } else { format!("{open}{host}{close}:{port}") }
+}
+
+/// One kafka-logger instance, defaults and metadata filled in.
+#[derive(Debug)]
+pub struct LoggerSpec {
+    /// Hash of everything below.
+    pub content: u64,
+    /// Cluster, acks, mode, codec: what one producer serves.
+    pub sink: SinkSpec,
+    /// `kafka_topic`.
+    pub topic: String,
+    /// `key`.
+    pub key: Option<Vec<u8>>,
+    /// One message per entry, or arrays (APISIX-COMPAT §3.2).
+    pub batching: Batching,
+    /// Which partition a key means.
+    pub partitioner: Partitioner,
+    /// Metadata's `max_pending_entries`, only if written.
+    pub max_pending_entries: Option<u64>,
+    /// The log format, compiled; loggers with the same format share it.
+    pub plan: Arc<Plan>,
+    /// `_meta.filter`: log only if true; evaluated before the request is proxied.
+    pub filter: Option<Expr<Variable>>,
+    /// Whether and how much of the request's body is logged.
+    pub request_body: Option<BodyRule>,
+    /// Whether and how much of the response's body is logged.
+    pub response_body: Option<BodyRule>,
+    /// What must be captured for this logger.
+    pub captures: Captures,
+    /// `name`: the label in log lines and metrics.
+    pub name: String,
+}
+
+impl LoggerSpec {
+    /// Its lane on a core where its sink is `sink`.
+    pub fn lane(&self, sink: SinkId) -> LaneSpec {
+        LaneSpec {
+            sink,
+            topic: self.topic.clone(),
+            key: self.key.clone(),
+            partitioner: self.partitioner,
+            batching: self.batching,
+            max_pending_entries: self.max_pending_entries,
+        }
+    }
+}
+
+/// When and how much of a body a logger takes.
+#[derive(Clone, Debug)]
+pub struct BodyRule {
+    /// At most this many bytes.
+    pub limit_bytes: usize,
+    /// `include_*_body_expr`: only if true.
+    pub expr: Option<Expr<Variable>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hosts_own_port_is_not_said() {
+        assert_eq!(authority("httpbin.org", 80, Scheme::Http), "httpbin.org");
+        assert_eq!(authority("httpbin.org", 443, Scheme::Http), "httpbin.org:443");
+        assert_eq!(authority("::1", 8080, Scheme::Http), "[::1]:8080");
+        assert_eq!(authority("::1", 443, Scheme::Https), "[::1]");
+    }
+
+    #[test]
+    fn the_larger_capture_wins_and_something_beats_nothing() {
+        let a = Captures { request_bytes: Some(5), response_bytes: None };
+        let b = Captures { request_bytes: Some(3), response_bytes: Some(0) };
+        assert_eq!(a.max(b), Captures { request_bytes: Some(5), response_bytes: Some(0) });
+    }
 }

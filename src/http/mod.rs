@@ -1,3 +1,12 @@
 //! Pure HTTP/1: heads, framing, chunked bodies, which headers pass, and our own replies (RFC 9110, RFC 9112). No socket.
 
+pub mod chunked;
+pub mod date;
 pub mod fields;
+pub mod head;
+pub mod limits;
+pub mod policy;
+pub mod reply;
+pub mod request;
+pub mod response;
+pub mod uri;

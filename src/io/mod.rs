@@ -1,1 +1,16 @@
-//! The thin shell over monoio: sockets, deadlines, the clock, files. Moves bytes and decides nothing.
+//! The thin shell over monoio: sockets, deadlines, the clock, ring memory. Moves bytes and decides nothing.
+//!
+//! monoio is named here and in `worker` only. `unsafe` is allowed in this room; every block says why it holds.
+#![allow(unsafe_code)]
+
+pub mod bell;
+pub mod buffer;
+pub mod clock;
+pub mod deadline;
+pub mod driver;
+pub mod duplex;
+pub mod listener;
+pub mod notify;
+pub mod process;
+pub mod ring_memory;
+pub mod socket;

@@ -1,1 +1,10 @@
 //! Pure: which node of an upstream gets a request: node sets, balancers, retry rules. No connection.
+
+pub mod balancer;
+pub mod node;
+pub mod retry;
+mod roundrobin;
+
+pub use balancer::{Balancer, Balancing, Pick};
+pub use node::{Node, NodeSet};
+pub use retry::{Attempt, SentBody, Verdict, after_fault, tries_allowed};

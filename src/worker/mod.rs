@@ -1,1 +1,19 @@
 //! One core: owns everything it uses, serves, ships records, swaps snapshots, drains.
+
+mod admin;
+mod connection;
+mod core;
+mod exchange;
+mod live;
+mod pool;
+mod proxy;
+mod record;
+mod relay;
+mod scratch;
+mod settings;
+mod ship;
+mod transfer;
+mod upload;
+
+pub use self::core::{Left, Start, run};
+pub use settings::Settings;

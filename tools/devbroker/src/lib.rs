@@ -1,1 +1,165 @@
-//! dev broker
+//! A small Kafka broker in memory: for `tollgate demo`, for tests, and for faults that a real broker cannot be asked for.
+//!
+//! `state` and `groups` are pure (topics, logs, producers, groups; time is a value), `shape` looks at requests before they are decoded, `answer`
+//! turns a request into an answer, `serve` owns sockets and threads, `script` says which request is to go wrong. One node, one listener,
+//! nothing on disk, no topic ids in Produce and Fetch; a group has one member.
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+mod answer;
+mod api;
+pub mod batch;
+mod code;
+mod groups;
+mod script;
+mod serve;
+mod shape;
+mod state;
+
+pub use answer::NODE;
+pub use api::Api;
+pub use script::{Fault, Script};
+
+use bytes::Bytes;
+use serve::Shared;
+use state::{Limits, State};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// How a broker is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Host and port that clients are told to connect to; none is the address listened on.
+    pub advertised: Option<(String, u16)>,
+    /// Topics come into being when a client asks for them by name.
+    pub auto_create: bool,
+    /// Partitions of a topic that says no number.
+    pub partitions: i32,
+    /// Bytes kept per partition; the oldest batches go first.
+    pub retention_bytes: usize,
+    /// Bytes of one batch; a larger one is answered with MESSAGE_TOO_LARGE. Kafka's default is 1,048,588.
+    pub batch_bytes: usize,
+    /// Bytes of one request; a larger one closes its connection.
+    pub frame_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            advertised: None,
+            auto_create: true,
+            partitions: 1,
+            retention_bytes: 64 * 1024 * 1024,
+            batch_bytes: 1_048_588,
+            frame_bytes: 16 * 1024 * 1024,
+        }
+    }
+}
+
+/// A running broker; stops when dropped.
+#[derive(Debug)]
+pub struct Broker {
+    shared: Arc<Shared>,
+    addr: SocketAddr,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Broker {
+    /// Binds and serves on threads of its own.
+    ///
+    /// # Errors
+    /// The address cannot be listened on, or a thread not be started.
+    pub fn start(options: Options) -> io::Result<Self> {
+        let listener = TcpListener::bind(options.listen)?;
+        let addr = listener.local_addr()?;
+        let limits = Limits {
+            partitions: options.partitions,
+            retention_bytes: options.retention_bytes,
+            batch_bytes: options.batch_bytes,
+        };
+        let shared = Shared::new(options, addr, State::new(limits));
+        let for_thread = Arc::clone(&shared);
+        let accepting = std::thread::Builder::new()
+            .name("devbroker-accept".to_owned())
+            .spawn(move || for_thread.accept(&listener))?;
+        Ok(Self { shared, addr, accepting: Some(accepting) })
+    }
+
+    /// The address it listens on.
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What is to go wrong.
+    pub fn script(&self) -> &Script {
+        &self.shared.script
+    }
+
+    /// Creates a topic.
+    ///
+    /// # Errors
+    /// Kafka's error code: 17 name, 36 there already, 37 number of partitions, 44 too many topics.
+    pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), i16> {
+        self.shared.state().create_topic(name, partitions).map(|_| ())
+    }
+
+    /// Forgets a topic and what it holds; false if there is none. Created again, it has another id.
+    pub fn delete_topic(&self, name: &str) -> bool {
+        self.shared.state().topics.remove(name).is_some()
+    }
+
+    /// Appends a batch as a Produce would; the offset of its first record.
+    ///
+    /// # Errors
+    /// Kafka's error code.
+    pub fn append(&self, topic: &str, partition: i32, batch: &[u8], wall_ms: i64) -> Result<i64, i16> {
+        let appended = self.shared.state().append(topic, partition, batch, wall_ms);
+        self.shared.wake();
+        appended
+    }
+
+    /// First offset kept and one past the last, of one partition.
+    pub fn offsets(&self, topic: &str, partition: i32) -> Option<(i64, i64)> {
+        self.shared.state().log(topic, partition).map(|log| (log.start(), log.end()))
+    }
+
+    /// The batches of one partition as they lie in its log, oldest first.
+    pub fn batches(&self, topic: &str, partition: i32) -> Vec<Bytes> {
+        let state = self.shared.state();
+        state.log(topic, partition).map(|log| log.batches().map(|b| b.bytes.clone()).collect()).unwrap_or_default()
+    }
+
+    /// Closes every connection that is open now; new ones are taken.
+    pub fn cut_connections(&self) {
+        self.shared.cut_connections();
+    }
+
+    /// Stops: closes the listener and every connection. What was stored is gone.
+    pub fn stop(self) {
+        drop(self);
+    }
+
+    /// An address that reaches our own listener, also when it listens on all.
+    fn knock(&self) -> SocketAddr {
+        let ip = match self.addr.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        SocketAddr::new(ip, self.addr.port())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.shared.stop(self.knock());
+        if let Some(thread) = self.accepting.take() {
+            let _ = thread.join();
+        }
+    }
+}

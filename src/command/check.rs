@@ -1,0 +1,20 @@
+//! `tollgate check`: says everything that is wrong with a configuration file, and starts nothing.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::run::read_file;
+
+/// 0: the file is good; 2: it is not, and every problem is on a line of its own.
+pub fn check(file: &Path) -> ExitCode {
+    match read_file(file) {
+        Ok(_) => {
+            println!("{}: ok", file.display());
+            ExitCode::SUCCESS
+        }
+        Err(lines) => {
+            lines.iter().for_each(|line| eprintln!("tollgate: {line}"));
+            ExitCode::from(2)
+        }
+    }
+}

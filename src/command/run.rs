@@ -1,0 +1,235 @@
+//! `tollgate run`: reads the file, binds every port, starts the cores and the control thread, waits for the end.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread::JoinHandle;
+
+use crate::config::file::{Driver as DriverChoice, FileConfig, Workers};
+use crate::config::publish::{Bell, Board, Question, Stage};
+use crate::config::snapshot::Snapshot;
+use crate::control::{self, Control};
+use crate::io::bell::{BellEar, bell};
+use crate::io::driver::{self, Driver};
+use crate::io::{listener, process};
+use crate::kafka::ShipperOptions;
+use crate::log::exchange::GatewayNames;
+use crate::worker::{self, Left, Settings, Start};
+
+/// Questions about names that may wait for the control thread.
+const QUESTIONS_WAITING: usize = 256;
+
+/// Runs until SIGTERM or SIGINT. 0: everything accepted is in Kafka; 1: something was lost, said with the count; 2: no start.
+pub fn run(file: &Path) -> ExitCode {
+    let started = read_file(file).and_then(|config| {
+        super::doctor::quietly(&config);
+        start(config, file)
+    });
+    match started {
+        Ok(gateway) => gateway.wait(),
+        Err(lines) => {
+            lines.iter().for_each(|line| eprintln!("tollgate: {line}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Reads and checks a configuration file; warnings go to the log.
+///
+/// # Errors
+/// One line for everything that is wrong.
+pub fn read_file(file: &Path) -> Result<FileConfig, Vec<String>> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| vec![format!("{}: {error} (name another file with --config)", file.display())])?;
+    let (config, warnings) = FileConfig::parse(&text, &|name| std::env::var(name).ok()).map_err(|problems| {
+        problems.iter().map(|problem| format!("{}: {problem}", file.display())).collect::<Vec<_>>()
+    })?;
+    warnings.iter().for_each(|warning| log::warn!("{}: {warning}", file.display()));
+    Ok(config)
+}
+
+/// A gateway that serves.
+pub struct Gateway {
+    board: Arc<Board>,
+    control: Control,
+    asked: Receiver<Question>,
+    put_down: Receiver<Arc<Snapshot>>,
+    ended: Receiver<()>,
+    cores: Vec<JoinHandle<io::Result<Left>>>,
+}
+
+/// Binds everything, then starts the cores.
+///
+/// # Errors
+/// One line for everything that stands in the way; nothing listens then.
+pub fn start(config: FileConfig, file: &Path) -> Result<Gateway, Vec<String>> {
+    let driver = choose_driver(config.tollgate.driver).map_err(|line| vec![line])?;
+    let count = worker_count(config.workers);
+    let addresses = config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let bound = bind_all(&config.listen, count)?;
+    if let Err(error) = process::raise_open_files() {
+        log::warn!("the limit of open files could not be raised: {error}");
+    }
+    let mut settings = settings(&config, driver, &bound);
+    let (bells, ears) =
+        bells(count).map_err(|error| vec![format!("no descriptors left to wake the cores: {error}")])?;
+    let mut control = control::prepare(config, file)?;
+    control.bind()?;
+    settings.admin_socket = control.relay_path().map(Into::into);
+    control.warnings().iter().for_each(|line| log::warn!("{line}"));
+    control.notes().iter().for_each(|line| log::info!("{line}"));
+    let (board, asked, put_down) = Board::new(control.snapshot(), bells, QUESTIONS_WAITING);
+    let board = Arc::new(board);
+    let (alive, ended) = std::sync::mpsc::channel();
+    let cores = spawn(&board, ears, bound, &settings, &alive)
+        .map_err(|error| vec![format!("a core could not be started: {error}")])?;
+    log::info!("{count} cores on {driver}, listening on {addresses}");
+    Ok(Gateway { board, control, asked, put_down, ended, cores })
+}
+
+impl Gateway {
+    /// Serves the control plane on this thread until the last core has ended, and says how it ended.
+    pub fn wait(self) -> ExitCode {
+        let Self { board, control, asked, put_down, ended, cores } = self;
+        if let Err(line) = control.serve(Arc::clone(&board), asked, put_down, ended) {
+            log::error!("{line}");
+            board.advance(Stage::Exit);
+        }
+        let (lost, failed) = join(cores);
+        if lost > 0 {
+            eprintln!("tollgate: stopped; {lost} log entries did not reach Kafka");
+        }
+        if failed || lost > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS }
+    }
+
+    /// What both sides see: `advance` is what SIGTERM does.
+    pub fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
+    }
+}
+
+fn join(cores: Vec<JoinHandle<io::Result<Left>>>) -> (u64, bool) {
+    let (mut lost, mut failed) = (0, false);
+    for (index, core) in cores.into_iter().enumerate() {
+        match core.join() {
+            Ok(Ok(left)) => lost += left.lost,
+            Ok(Err(error)) => {
+                log::error!("core {index} could not run: {error}");
+                failed = true;
+            }
+            Err(_) => {
+                log::error!("core {index} panicked");
+                failed = true;
+            }
+        }
+    }
+    (lost, failed)
+}
+
+fn choose_driver(choice: DriverChoice) -> Result<Driver, String> {
+    match (choice, driver::probe()) {
+        (DriverChoice::Epoll, _) => Ok(Driver::Epoll),
+        (_, Ok(driver)) => Ok(driver),
+        (DriverChoice::IoUring, Err(reason)) => Err(format!("tollgate.driver is io_uring, but {reason}")),
+        (DriverChoice::Auto, Err(reason)) => {
+            log::warn!("using epoll: {reason}");
+            Ok(Driver::Epoll)
+        }
+    }
+}
+
+fn worker_count(workers: Workers) -> usize {
+    match workers {
+        Workers::Auto => process::core_count(),
+        Workers::Count(count) => count.get(),
+    }
+}
+
+/// One listener per address and core.
+fn bind_all(addresses: &[SocketAddr], cores: usize) -> Result<Vec<Vec<TcpListener>>, Vec<String>> {
+    let mut problems = Vec::new();
+    let mut bound: Vec<Vec<TcpListener>> = (0..cores).map(|_| Vec::new()).collect();
+    for address in addresses {
+        // A bind without SO_REUSEPORT first: otherwise another gateway on the port would silently share its connections.
+        if let Err(error) = listener::probe(*address) {
+            problems.push(format!("cannot listen on {address}: {error} (apisix.node_listen chooses the port)"));
+            continue;
+        }
+        for core in &mut bound {
+            match listener::bind(*address) {
+                Ok(listener) => core.push(listener),
+                Err(error) => {
+                    problems.push(format!("cannot listen on {address}: {error} (apisix.node_listen chooses the port)"))
+                }
+            }
+        }
+    }
+    if problems.is_empty() { Ok(bound) } else { Err(problems) }
+}
+
+fn bells(count: usize) -> io::Result<(Vec<Bell>, Vec<BellEar>)> {
+    let pairs = (0..count).map(|_| bell()).collect::<io::Result<Vec<_>>>()?;
+    Ok(pairs.into_iter().map(|(rope, ear)| (Box::new(move || rope.ring()) as Bell, ear)).unzip())
+}
+
+fn spawn(
+    board: &Arc<Board>,
+    ears: Vec<BellEar>,
+    bound: Vec<Vec<TcpListener>>,
+    settings: &Settings,
+    alive: &Sender<()>,
+) -> io::Result<Vec<JoinHandle<io::Result<Left>>>> {
+    let starts = ears.into_iter().zip(bound).enumerate().map(|(index, (ear, listeners))| Start {
+        index,
+        board: Arc::clone(board),
+        ear,
+        listeners,
+        settings: settings.clone(),
+    });
+    let spawned = starts.map(|start| {
+        let alive = alive.clone();
+        std::thread::Builder::new().name(format!("core-{}", start.index)).spawn(move || {
+            let left = worker::run(start);
+            drop(alive);
+            left
+        })
+    });
+    spawned.collect()
+}
+
+fn settings(config: &FileConfig, driver: Driver, bound: &[Vec<TcpListener>]) -> Settings {
+    let (http, own) = (&config.http, &config.tollgate);
+    let version = env!("CARGO_PKG_VERSION");
+    let ports = bound.first().into_iter().flatten().filter_map(|listener| listener.local_addr().ok());
+    let server = if http.server_tokens { format!("tollgate/{version}") } else { "tollgate".to_owned() };
+    Settings {
+        driver,
+        listen_ports: ports.map(|address| address.port()).collect(),
+        header_timeout_ms: http.client_header_timeout_ms,
+        body_timeout_ms: http.client_body_timeout_ms,
+        send_timeout_ms: http.send_timeout_ms,
+        keepalive_timeout_ms: http.keepalive_timeout_ms,
+        body_bytes_max: http.client_max_body_bytes,
+        max_connections: if own.max_connections == 0 { usize::MAX } else { own.max_connections },
+        shutdown_timeout_ms: own.shutdown_timeout_ms,
+        body_capture_bytes: own.body_capture_bytes,
+        slot_count: (own.ring_bytes / own.slot_bytes).max(2),
+        slot_bytes: own.slot_bytes,
+        shipping: ShipperOptions { seed: process::random_seed(), ..own.kafka.clone() },
+        admin_socket: None,
+        server: server.into(),
+        show_upstream_status: http.show_upstream_status,
+        real_ip_header: http.real_ip_header.as_deref().map(Into::into),
+        real_ip_from: http.real_ip_from.clone().into(),
+        trusted: http.trusted.clone().map(Into::into),
+        delete_uri_tail_slash: http.delete_uri_tail_slash,
+        gateway: Arc::new(GatewayNames {
+            hostname: process::host_name().into(),
+            version: version.into(),
+            pid: std::process::id(),
+        }),
+    }
+}

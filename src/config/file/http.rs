@@ -1,0 +1,44 @@
+//! `nginx_config.http` and the keys of `apisix` that shape an exchange.
+
+use super::HttpConfig;
+use super::tree::Section;
+use crate::config::snapshot::Keepalive;
+use crate::route::Cidr;
+
+/// APISIX's pool of idle upstream connections (APISIX-COMPAT §7.1).
+pub const KEEPALIVE: Keepalive = Keepalive { size: 320, idle_timeout_ms: 60_000, requests: 1000 };
+
+pub fn http(http: &Section<'_>, apisix: &Section<'_>) -> HttpConfig {
+    let upstream = http.section("upstream");
+    HttpConfig {
+        client_header_timeout_ms: http.duration_ms("client_header_timeout", 60_000),
+        client_body_timeout_ms: http.duration_ms("client_body_timeout", 60_000),
+        send_timeout_ms: http.duration_ms("send_timeout", 10_000),
+        keepalive_timeout_ms: http.duration_ms("keepalive_timeout", 60_000),
+        client_max_body_bytes: Some(http.bytes("client_max_body_size", 0..=u64::MAX, 0)).filter(|bytes| *bytes > 0),
+        upstream_keepalive: Keepalive {
+            size: upstream.number("keepalive", 0..=1_000_000, KEEPALIVE.size),
+            idle_timeout_ms: upstream.duration_ms("keepalive_timeout", KEEPALIVE.idle_timeout_ms),
+            requests: upstream.number("keepalive_requests", 1..=u64::from(u32::MAX), KEEPALIVE.requests),
+        },
+        real_ip_header: Some(http.text("real_ip_header").unwrap_or_else(|| "x-real-ip".into()).to_ascii_lowercase())
+            .filter(|name| !name.is_empty()),
+        real_ip_from: http.ranges("real_ip_from").unwrap_or_else(|| Cidr::parse("127.0.0.1").into_iter().collect()),
+        real_ip_recursive: on_or_off(http, "real_ip_recursive"),
+        trusted: apisix.ranges("trusted_addresses"),
+        server_tokens: apisix.flag("enable_server_tokens", true),
+        show_upstream_status: apisix.flag("show_upstream_status_in_response_header", false),
+        delete_uri_tail_slash: apisix.flag("delete_uri_tail_slash", false),
+        match_uri_encoded_slash: apisix.flag("match_uri_encoded_slash", false),
+        resolver_timeout_ms: apisix.duration_ms("resolver_timeout", 5_000),
+    }
+}
+
+/// nginx's flag, which YAML may have read as one of its own.
+fn on_or_off(http: &Section<'_>, key: &str) -> bool {
+    match http.value(key).and_then(serde_json::Value::as_str) {
+        Some("on") => true,
+        Some("off") => false,
+        _ => http.flag(key, false),
+    }
+}

@@ -1,0 +1,171 @@
+//! Files as people write them.
+
+use super::*;
+
+fn no_env(_: &str) -> Option<String> {
+    None
+}
+
+fn parse(text: &str) -> (FileConfig, Vec<String>) {
+    FileConfig::parse(text, &no_env).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn problems(text: &str) -> Vec<String> {
+    let problems = FileConfig::parse(text, &no_env).map(|_| ()).expect_err("must be refused");
+    problems.iter().map(ToString::to_string).collect()
+}
+
+fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn an_empty_file_has_apisix_defaults_but_keeps_the_admin_api_at_home() {
+    for text in ["", "# nothing\n", "{}"] {
+        let (config, warnings) = parse(text);
+        assert_eq!(warnings, Vec::<String>::new());
+        assert_eq!(config.listen, [at("0.0.0.0:9080"), at("[::]:9080")]);
+        assert_eq!(config.workers, Workers::Auto);
+        assert_eq!(config.router, RouterMode::HostUri);
+        assert_eq!(config.provider, Provider::Embedded);
+        assert!(config.admin.enabled && config.admin.key_required && config.admin.cors);
+        assert_eq!(config.admin.listen, at("127.0.0.1:9180"));
+        assert_eq!(config.admin.allow.len(), 2);
+        assert_eq!(config.admin.keys, []);
+        assert_eq!(config.admin.api_version, ApiVersion::V3);
+        assert_eq!(config.control, Some(at("127.0.0.1:9090")));
+        assert_eq!(config.status, None);
+        assert_eq!(config.prometheus.unwrap().listen, at("127.0.0.1:9091"));
+        assert_eq!(config.http.client_header_timeout_ms, 60_000);
+        assert_eq!(config.http.send_timeout_ms, 10_000);
+        assert_eq!(config.http.client_max_body_bytes, None);
+        assert_eq!(config.tollgate.data_dir, "./tollgate-data");
+        assert_eq!(config.tollgate.shutdown_timeout_ms, 30_000);
+        assert_eq!(config.tollgate.ring_bytes, crate::base::limits::RING_BYTES);
+    }
+}
+
+#[test]
+fn a_full_file_is_read() {
+    let (config, warnings) = parse(
+        "apisix:\n  node_listen: 9081\n  enable_ipv6: false\n  router:\n    http: radixtree_uri\n  status:\n    port: 7086\n\
+         nginx_config:\n  worker_processes: 2\n  http:\n    client_header_timeout: 5s\n    keepalive_timeout: 75\n    \
+         client_max_body_size: 1m\n    real_ip_recursive: on\n    upstream:\n      keepalive: 16\n\
+         deployment:\n  role: traditional\n  role_traditional:\n    config_provider: yaml\n  admin:\n    allow_admin: [10.0.0.0/8]\n    \
+         admin_key:\n      - {name: admin, key: secret, role: admin}\n      - {name: v, key: 42, role: viewer}\n    \
+         admin_listen:\n      ip: 0.0.0.0\n      port: 9280\n    admin_api_version: v2\n\
+         tollgate:\n  data_dir: /var/lib/tollgate\n  admin_on_proxy_port: true\n  hosts:\n    HTTPBIN.org:80: 127.0.0.1:8088\n  \
+         ring: {bytes: 8m, slot_bytes: 1m}\n  driver: epoll\n  kafka: {linger_ms: 20, batch_bytes: 64k}\n",
+    );
+    assert_eq!(warnings, Vec::<String>::new());
+    assert_eq!(config.listen, [at("0.0.0.0:9081")]);
+    assert_eq!(config.workers, Workers::Count(NonZeroUsize::new(2).unwrap()));
+    assert_eq!((config.router, config.provider), (RouterMode::Uri, Provider::Yaml));
+    assert_eq!(config.status, Some(at("127.0.0.1:7086")));
+    assert_eq!((config.http.client_header_timeout_ms, config.http.keepalive_timeout_ms), (5_000, 75_000));
+    assert_eq!(config.http.client_max_body_bytes, Some(1_048_576));
+    assert!(config.http.real_ip_recursive);
+    assert_eq!(config.http.upstream_keepalive.size, 16);
+    assert_eq!(config.admin.listen, at("0.0.0.0:9280"));
+    assert_eq!(config.admin.api_version, ApiVersion::V2);
+    let keys: Vec<_> = config.admin.keys.iter().map(|key| (key.key.as_str(), key.role)).collect();
+    assert_eq!(keys, [("secret", Role::Admin), ("42", Role::Viewer)]);
+    assert_eq!(config.tollgate.hosts["httpbin.org:80"], "127.0.0.1:8088");
+    assert_eq!((config.tollgate.ring_bytes, config.tollgate.driver), (8 << 20, Driver::Epoll));
+    assert_eq!((config.tollgate.kafka.linger_ms, config.tollgate.kafka.batch_bytes), (20, 65_536));
+}
+
+#[test]
+fn listeners_are_a_port_a_list_of_ports_or_of_addresses() {
+    let (config, _) = parse("apisix:\n  enable_ipv6: false\n  node_listen: [9080, 9081]\n");
+    assert_eq!(config.listen, [at("0.0.0.0:9080"), at("0.0.0.0:9081")]);
+    let (config, warnings) =
+        parse("apisix:\n  node_listen:\n    - {ip: 127.0.0.2, port: 9082, enable_http2: true}\n    - {ip: '::1'}\n");
+    assert_eq!(config.listen, [at("127.0.0.2:9082"), at("[::1]:9080")]);
+    assert!(warnings[0].starts_with("apisix.node_listen[1].enable_http2: "), "{warnings:?}");
+}
+
+#[test]
+fn positions_of_version_2_are_taken() {
+    let (config, warnings) = parse(
+        "apisix:\n  port_admin: 9190\n  allow_admin: [127.0.0.1]\n  config_center: yaml\n  \
+         admin_key: [{name: admin, key: k, role: admin}]\n",
+    );
+    assert_eq!(warnings, Vec::<String>::new());
+    assert_eq!((config.admin.listen, config.provider), (at("127.0.0.1:9190"), Provider::Yaml));
+    assert_eq!((config.admin.allow.len(), config.admin.keys.len()), (1, 1));
+}
+
+#[test]
+fn a_data_plane_reads_a_file_and_has_no_admin_api() {
+    let (config, _) = parse("deployment: {role: data_plane, role_data_plane: {config_provider: json}}");
+    assert_eq!((config.admin.enabled, config.provider), (false, Provider::Json));
+    let (config, _) = parse("deployment: {role: data_plane}");
+    assert_eq!(config.provider, Provider::Yaml);
+}
+
+#[test]
+fn an_empty_list_allows_everybody_and_an_empty_key_asks_for_a_random_one() {
+    for text in ["deployment: {admin: {allow_admin: []}}", "deployment:\n  admin:\n    allow_admin:\n"] {
+        assert_eq!(parse(text).0.admin.allow, [], "{text}");
+    }
+    assert_eq!(parse("deployment: {admin: {admin_key: [{name: admin, key: '', role: admin}]}}").0.admin.keys, []);
+}
+
+#[test]
+fn keys_that_mean_nothing_here_are_warnings_that_name_them() {
+    let (_, warnings) = parse("apisix:\n  ssl: {enable: false}\nplugin_attr:\n  skywalking: {}\netcd: {}\n");
+    let names: Vec<&str> = warnings.iter().filter_map(|text| text.split(": ").next()).collect();
+    for name in ["apisix.ssl", "plugin_attr.skywalking", "etcd"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    assert_eq!(names.len(), 3, "{names:?}");
+}
+
+#[test]
+fn the_tutorials_key_works_with_a_warning() {
+    let (config, warnings) =
+        parse("deployment: {admin: {admin_key: [{name: admin, key: edd1c9f034335f136f87ad84b625c8f1, role: admin}]}}");
+    assert_eq!(config.admin.keys[0].key, "edd1c9f034335f136f87ad84b625c8f1");
+    assert!(warnings[0].starts_with("deployment.admin.admin_key[1].key: ") && warnings.len() == 1, "{warnings:?}");
+}
+
+#[test]
+fn wrong_values_are_reported_together_with_their_paths() {
+    let found = problems(
+        "apisix:\n  node_listen: 70000\nnginx_config:\n  worker_processes: many\ntollgate:\n  driver: kqueue\n  \
+         hosts: {a: b}\n  ring: {bytes: 1m}\ndeployment:\n  admin:\n    allow_admin: [x]\n  role_traditional:\n    \
+         config_provider: etcd\n",
+    );
+    for path in [
+        "apisix.node_listen: expected a number from 1 to 65535, found 70000",
+        "nginx_config.worker_processes: expected a number from 1 to 1024, found \"many\"",
+        "tollgate.driver: expected one of auto, io_uring, epoll, found \"kqueue\"",
+        "tollgate.hosts.a: expected host:port, found \"b\"",
+        "tollgate.ring.bytes: ",
+        "deployment.admin.allow_admin[1]: ",
+        "deployment.role_traditional.config_provider: etcd is not supported",
+    ] {
+        assert!(found.iter().any(|text| text.starts_with(path)), "{path} is not in {found:#?}");
+    }
+    assert_eq!(found.len(), 7, "{found:#?}");
+}
+
+#[test]
+fn what_is_no_yaml_or_no_mapping_is_refused() {
+    assert!(problems("a: [")[0].starts_with(".: not YAML: "));
+    assert_eq!(problems("just text"), [".: expected a mapping, found \"just text\""]);
+    assert_eq!(problems("apisix: 7"), ["apisix: expected a mapping, found 7"]);
+}
+
+#[test]
+fn the_environment_fills_in() {
+    let env = |name: &str| (name == "PORT").then(|| "9099".to_owned());
+    let text = "apisix:\n  enable_ipv6: false\n  node_listen: ${{PORT}}\ntollgate:\n  data_dir: ${{DIR:=/data}}\n";
+    let (config, _) = FileConfig::parse(text, &env).unwrap();
+    assert_eq!((config.listen, config.tollgate.data_dir.as_str()), (vec![at("0.0.0.0:9099")], "/data"));
+    assert_eq!(
+        problems("tollgate: {data_dir: '${{DIR}}'}"),
+        ["tollgate.data_dir: can't find environment variable DIR"]
+    );
+}

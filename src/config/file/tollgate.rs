@@ -1,0 +1,100 @@
+//! `tollgate:`, what APISIX has no name for.
+
+use std::collections::BTreeMap;
+
+use super::tree::{Section, shown};
+use super::{Driver, TollgateConfig};
+use crate::base::limits;
+use crate::kafka::ShipperOptions;
+
+/// Bytes that a ring may take per core.
+const RING_BYTES_MOST: u64 = 1 << 40;
+/// Bytes of the smallest slot: a default entry with its headers fits.
+const SLOT_BYTES_LEAST: u64 = 64 * 1024;
+/// Bytes of the largest slot.
+const SLOT_BYTES_MOST: u64 = 64 * 1024 * 1024;
+/// Longest duration of a key in milliseconds: a day.
+const MS_MOST: u64 = 86_400_000;
+
+pub fn tollgate(tollgate: &Section<'_>, nginx: &Section<'_>) -> TollgateConfig {
+    let ring = tollgate.section("ring");
+    let slot_bytes = ring.bytes("slot_bytes", SLOT_BYTES_LEAST..=SLOT_BYTES_MOST, limits::SLOT_BYTES as u64);
+    let ring_bytes = ring.bytes("bytes", 0..=RING_BYTES_MOST, limits::RING_BYTES as u64);
+    if ring_bytes < 2 * slot_bytes {
+        ring.wrong("bytes", format!("{ring_bytes} bytes hold fewer than two slots of {slot_bytes} bytes"));
+    }
+    let drivers = [("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)];
+    let shutdown_ms = nginx.duration_ms("worker_shutdown_timeout", 30_000);
+    TollgateConfig {
+        data_dir: tollgate.text("data_dir").unwrap_or_else(|| "./tollgate-data".into()),
+        admin_on_proxy_port: tollgate.flag("admin_on_proxy_port", false),
+        hosts: hosts(&tollgate.section("hosts")),
+        ring_bytes: usize::try_from(ring_bytes).unwrap_or(usize::MAX),
+        slot_bytes: usize::try_from(slot_bytes).unwrap_or(usize::MAX),
+        driver: tollgate.word("driver", &drivers, Driver::Auto),
+        shutdown_timeout_ms: tollgate.number("shutdown_timeout_ms", 0..=MS_MOST, shutdown_ms),
+        body_capture_bytes: tollgate
+            .bytes("body_capture_bytes", 0..=RING_BYTES_MOST, limits::BODY_CAPTURE_BYTES as u64)
+            .try_into()
+            .unwrap_or(usize::MAX),
+        max_connections: tollgate.number("max_connections", 0..=10_000_000, 0),
+        kafka: kafka(&tollgate.section("kafka"), slot_bytes),
+    }
+}
+
+fn hosts(section: &Section<'_>) -> BTreeMap<String, String> {
+    let mut hosts = BTreeMap::new();
+    for (name, target) in section.entries() {
+        section.value(name);
+        match target.as_str().filter(|target| is_host_and_port(target)) {
+            Some(target) => {
+                hosts.insert(name.to_ascii_lowercase(), target.to_owned());
+            }
+            None => section.wrong(name, format!("expected host:port, found {}", shown(target))),
+        }
+    }
+    hosts
+}
+
+fn is_host_and_port(target: &str) -> bool {
+    let (host, port) = crate::config::address::split(target);
+    !host.is_empty() && port.is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+fn kafka(kafka: &Section<'_>, slot_bytes: u64) -> ShipperOptions {
+    let default = ShipperOptions::default();
+    let ms = |key: &str, default: u64| kafka.number(key, 1..=MS_MOST, default);
+    ShipperOptions {
+        client_id: kafka.text("client_id").unwrap_or(default.client_id),
+        seed: default.seed,
+        linger_ms: kafka.number("linger_ms", 0..=60_000, default.linger_ms),
+        batch_bytes: kafka
+            .bytes("batch_bytes", 1024..=slot_bytes, (default.batch_bytes as u64).min(slot_bytes))
+            .try_into()
+            .unwrap_or(default.batch_bytes),
+        sticky_bytes: kafka.bytes("sticky_bytes", 1..=RING_BYTES_MOST, default.sticky_bytes),
+        request_timeout_ms: ms("request_timeout_ms", default.request_timeout_ms),
+        connect_timeout_ms: ms("connect_timeout_ms", default.connect_timeout_ms),
+        metadata_max_age_ms: ms("metadata_max_age_ms", default.metadata_max_age_ms),
+        retry_backoff_ms: ms("retry_backoff_ms", default.retry_backoff_ms),
+        retry_backoff_max_ms: ms("retry_backoff_max_ms", default.retry_backoff_max_ms),
+        reconnect_backoff_ms: ms("reconnect_backoff_ms", default.reconnect_backoff_ms),
+        reconnect_backoff_max_ms: ms("reconnect_backoff_max_ms", default.reconnect_backoff_max_ms),
+        stalled_report_ms: ms("stalled_report_ms", default.stalled_report_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_need_a_host_and_a_port() {
+        for good in ["127.0.0.1:80", "echo:8080", "[::1]:80"] {
+            assert!(is_host_and_port(good), "{good}");
+        }
+        for bad in ["127.0.0.1", "echo:", ":80", "echo:0", "echo:70000", "[::1]", "::1"] {
+            assert!(!is_host_and_port(bad), "{bad}");
+        }
+    }
+}

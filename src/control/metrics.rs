@@ -1,0 +1,78 @@
+//! Prometheus text (exposition format 0.0.4) from the cores' counters. Reads cells; counts nothing itself.
+
+use std::fmt::Write;
+
+use crate::base::counters::{COUNTERS, CounterKind};
+use crate::config::publish::Board;
+
+/// `Content-Type` of the answer.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All metrics as text: every counter of every core with the label `core`, and what is served.
+pub fn render(board: &Board, hostname: &str) -> String {
+    let mut text = String::with_capacity(COUNTERS.len() * (160 + 48 * board.core_count()));
+    for (counter, name, kind, help) in COUNTERS {
+        family(&mut text, name, kind_name(*kind), help.trim());
+        for core in 0..board.core_count() {
+            let value = board.counters(core).value(*counter);
+            // A gauge that two places move may be read between them: below zero is zero.
+            let value = if *kind == CounterKind::Gauge && value > i64::MAX as u64 { 0 } else { value };
+            let _ = writeln!(text, "{name}{{core=\"{core}\"}} {value}");
+        }
+    }
+    family(&mut text, "tollgate_config_version", "gauge", "The snapshot that was published last; cores follow.");
+    let _ = writeln!(text, "tollgate_config_version {}", board.version());
+    family(&mut text, "tollgate_build_info", "gauge", "What is running.");
+    let (version, commit) = (env!("CARGO_PKG_VERSION"), env!("TOLLGATE_COMMIT"));
+    let _ = writeln!(text, "tollgate_build_info{{version=\"{version}\",commit=\"{commit}\"}} 1");
+    family(&mut text, "apisix_node_info", "gauge", "Info of the node, by APISIX's name.");
+    let _ = writeln!(text, "apisix_node_info{{hostname=\"{}\",version=\"{version}\"}} 1", escaped(hostname));
+    text
+}
+
+fn family(text: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn kind_name(kind: CounterKind) -> &'static str {
+    match kind {
+        CounterKind::Counter => "counter",
+        CounterKind::Gauge => "gauge",
+    }
+}
+
+fn escaped(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// The machine's name, for `apisix_node_info`; empty if the kernel does not tell.
+pub fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::base::counters::Counter;
+    use crate::config::publish::Bell;
+
+    #[test]
+    fn every_counter_has_help_type_and_one_line_per_core() {
+        let bells: Vec<Bell> = vec![Box::new(|| {}), Box::new(|| {})];
+        let (board, _asked, _put_down) = Board::new(Arc::default(), bells, 1);
+        board.counters(1).add(Counter::Requests, 41);
+        board.counters(0).sub(Counter::Open, 1);
+        let text = render(&board, "a\"b");
+        assert!(text.contains("\ntollgate_requests_total{core=\"0\"} 0\ntollgate_requests_total{core=\"1\"} 41\n"));
+        assert!(text.contains("# TYPE tollgate_requests_total counter\n"));
+        assert!(text.contains("tollgate_connections_open{core=\"0\"} 0\n"));
+        assert!(text.contains("apisix_node_info{hostname=\"a\\\"b\",version="));
+        for (_, name, ..) in COUNTERS {
+            assert_eq!(text.matches(&format!("# HELP {name} ")).count(), 1, "{name}");
+            assert_eq!(text.matches(&format!("\n{name}{{core=")).count(), 2, "{name}");
+        }
+        assert!(text.ends_with('\n'));
+    }
+}

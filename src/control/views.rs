@@ -1,0 +1,131 @@
+//! What may be read without a key, on loopback: metrics, liveness, and the Control API (APISIX-COMPAT §5.10, §10). Nothing here
+//! changes anything.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::routing::get;
+use serde_json::{Value, json};
+
+use super::admin::SERVER;
+use super::admin::answer::{self, Answer};
+use super::admin::schemas;
+use super::metrics;
+use super::publish::View;
+use crate::config::documents::Document;
+use crate::config::publish::{Board, Stage};
+use crate::config::resource::Kind;
+
+/// What the views look at.
+#[derive(Clone)]
+pub struct Seen {
+    /// The cores.
+    pub board: Arc<Board>,
+    /// The documents.
+    pub view: View,
+    /// This machine's name.
+    pub hostname: Arc<str>,
+}
+
+type Reply = Response<axum::body::Body>;
+
+fn sent(answer: Answer) -> Reply {
+    let mut response = answer.into_response();
+    response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
+    response
+}
+
+fn ok(value: Value) -> Reply {
+    sent(Answer::json(StatusCode::OK, value))
+}
+
+/// Prometheus text at `uri`, nothing else.
+pub fn metrics(seen: Seen, uri: &str) -> Router {
+    let uri = if uri.starts_with('/') { uri.to_owned() } else { format!("/{uri}") };
+    let render = async move |State(seen): State<Seen>, request: Request| {
+        if request.uri().path() != uri {
+            return unknown().await;
+        }
+        let mut response = sent(Answer::text(StatusCode::OK, metrics::render(&seen.board, &seen.hostname)));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+        response
+    };
+    Router::new().fallback(render).with_state(seen)
+}
+
+/// `/status`: the process is there. `/status/ready`: every core serves a configuration, and the process is not on its way out.
+pub fn status(seen: Seen) -> Router {
+    let good = || ok(json!({ "status": "ok" }));
+    let ready = async move |State(seen): State<Seen>| {
+        let error = if seen.board.stage() != Stage::Run {
+            "the gateway is stopping"
+        } else if !seen.board.taken_by_all(1) {
+            "not every worker has received configuration"
+        } else {
+            return good();
+        };
+        sent(Answer::json(StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "error", "error": error })))
+    };
+    Router::new()
+        .route("/status", get(async move || good()))
+        .route("/status/ready", get(ready))
+        .fallback(unknown)
+        .with_state(seen)
+}
+
+/// The Control API: `/v1/schema` and the objects as they are configured.
+pub fn control(seen: Seen) -> Router {
+    Router::new()
+        .route("/v1/schema", get(schema))
+        .route("/v1/{kinds}", get(all))
+        .route("/v1/{kind}/{id}", get(one))
+        .fallback(unknown)
+        .with_state(seen)
+}
+
+async fn unknown() -> Reply {
+    sent(Answer::bare(StatusCode::NOT_FOUND))
+}
+
+async fn schema() -> Reply {
+    let body = json!({ "main": schemas::all_resources(), "plugins": schemas::all_plugins(), "stream-plugins": {} });
+    ok(body)
+}
+
+/// The Control API's names: plural, singular, the one in messages.
+fn kind_of(plural: Option<&str>, singular: Option<&str>) -> Option<(Kind, &'static str)> {
+    const NAMES: [(Kind, &str, &str, &str); 4] = [
+        (Kind::Route, "routes", "route", "route"),
+        (Kind::Service, "services", "service", "service"),
+        (Kind::Upstream, "upstreams", "upstream", "upstream"),
+        (Kind::PluginMetadata, "plugin_metadatas", "plugin_metadata", "plugin metadata"),
+    ];
+    let wanted = |(_, many, one, _): &&(Kind, &str, &str, &str)| plural == Some(many) || singular == Some(one);
+    NAMES.iter().find(wanted).map(|(kind, _, _, text)| (*kind, *text))
+}
+
+fn shown(kind: Kind, id: &str, document: &Document) -> Value {
+    // Metadata is shown as its value alone.
+    if kind == Kind::PluginMetadata {
+        return document.value.clone();
+    }
+    let mut node = answer::node(kind, id, document);
+    node["orig_modifiedIndex"] = json!(document.modified_index);
+    node
+}
+
+async fn all(State(seen): State<Seen>, Path(kinds): Path<String>) -> Reply {
+    let Some((kind, _)) = kind_of(Some(&kinds), None) else { return unknown().await };
+    let documents = seen.view.documents();
+    ok(documents.all(kind).map(|(id, document)| shown(kind, id, document)).collect())
+}
+
+async fn one(State(seen): State<Seen>, Path((kind, id)): Path<(String, String)>) -> Reply {
+    let Some((kind, name)) = kind_of(None, Some(&kind)) else { return unknown().await };
+    match seen.view.documents().find(kind, &id) {
+        Some(document) => ok(shown(kind, &id, document)),
+        None => sent(Answer::error(StatusCode::NOT_FOUND, format!("{name}[{id}] not found"))),
+    }
+}

@@ -1,0 +1,151 @@
+//! Deadlines of sockets: a table swept by the core's tick. When one passes, the socket is shut down and whoever waits on it
+//! sees its operation end; nothing is cancelled in the kernel (PERFORMANCE §2.3, §3).
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::RawFd;
+use std::rc::Rc;
+
+use super::socket::shut_down;
+
+/// Milliseconds between two sweeps: how late a deadline may be noticed.
+pub const TICK_MS: u64 = 100;
+/// A deadline that never passes.
+const NEVER: u64 = u64::MAX;
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    fd: RawFd,
+    due_ms: u64,
+    fired: bool,
+    resting: bool,
+}
+
+/// All deadlines of one core.
+#[derive(Debug, Default)]
+pub struct Deadlines {
+    entries: RefCell<Vec<Entry>>,
+    free: RefCell<Vec<usize>>,
+    now_ms: Cell<u64>,
+}
+
+impl Deadlines {
+    /// Registers a socket, without a deadline yet. The guard must go before the descriptor is closed.
+    pub fn watch(self: &Rc<Self>, fd: RawFd) -> Deadline {
+        let entry = Entry { fd, due_ms: NEVER, fired: false, resting: false };
+        let mut entries = self.entries.borrow_mut();
+        let index = match self.free.borrow_mut().pop() {
+            Some(index) => {
+                entries[index] = entry;
+                index
+            }
+            None => {
+                entries.push(entry);
+                entries.len() - 1
+            }
+        };
+        Deadline { table: Rc::clone(self), index }
+    }
+
+    /// Moves time on and shuts down every socket whose deadline has passed.
+    pub fn sweep(&self, now_ms: u64) {
+        self.now_ms.set(now_ms);
+        for entry in self.entries.borrow_mut().iter_mut() {
+            if entry.due_ms <= now_ms {
+                entry.due_ms = NEVER;
+                entry.fired = true;
+                shut_down(entry.fd);
+            }
+        }
+    }
+
+    /// Shuts down every socket that rests: nothing is under way on it (a core that drains).
+    pub fn shut_down_resting(&self) {
+        for entry in self.entries.borrow_mut().iter_mut().filter(|entry| entry.resting) {
+            shut_down(entry.fd);
+        }
+    }
+
+    /// The time of the last sweep, in milliseconds of the core's clock.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms.get()
+    }
+}
+
+/// One socket's deadline.
+#[derive(Debug)]
+pub struct Deadline {
+    table: Rc<Deadlines>,
+    index: usize,
+}
+
+impl Deadline {
+    /// The socket is shut down `ms` milliseconds from now, up to [`TICK_MS`] later, unless it is set anew.
+    pub fn set_ms(&self, ms: u64) {
+        let due_ms = self.table.now_ms.get().saturating_add(ms).saturating_add(TICK_MS);
+        self.table.entries.borrow_mut()[self.index].due_ms = due_ms;
+    }
+
+    /// No deadline.
+    pub fn clear(&self) {
+        self.table.entries.borrow_mut()[self.index].due_ms = NEVER;
+    }
+
+    /// True if a deadline is set and has not passed.
+    pub fn is_set(&self) -> bool {
+        self.table.entries.borrow()[self.index].due_ms != NEVER
+    }
+
+    /// Marks whether the socket may be shut down at any time without loss.
+    pub fn rest(&self, resting: bool) {
+        self.table.entries.borrow_mut()[self.index].resting = resting;
+    }
+
+    /// True once the deadline has passed and the socket was shut down.
+    pub fn fired(&self) -> bool {
+        self.table.entries.borrow()[self.index].fired
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        self.table.entries.borrow_mut()[self.index] = Entry { fd: -1, due_ms: NEVER, fired: false, resting: false };
+        self.table.free.borrow_mut().push(self.index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_passed_deadline_shuts_the_socket_down_and_says_so() {
+        let (mut ours, _theirs) = UnixStream::pair().unwrap();
+        let table = Rc::new(Deadlines::default());
+        table.sweep(1_000);
+        let deadline = table.watch(ours.as_raw_fd());
+        deadline.set_ms(50);
+        table.sweep(1_100);
+        assert!(!deadline.fired(), "not before its time");
+        table.sweep(1_150);
+        assert!(deadline.fired());
+        assert_eq!(ours.read(&mut [0; 1]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_freed_place_is_used_again_and_starts_clean() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let table = Rc::new(Deadlines::default());
+        let first = table.watch(ours.as_raw_fd());
+        first.set_ms(0);
+        table.sweep(TICK_MS);
+        assert!(first.fired());
+        drop(first);
+        let second = table.watch(ours.as_raw_fd());
+        assert!(!second.fired());
+        assert_eq!(table.entries.borrow().len(), 1);
+    }
+}

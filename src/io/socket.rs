@@ -1,0 +1,197 @@
+//! A connected stream socket, TCP or Unix: reads append to a buffer, writes send all of it. Connecting has a deadline.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::rc::Rc;
+
+use monoio::buf::{IoBuf, IoBufMut};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Splitable};
+use monoio::net::TcpStream;
+use socket2::{Domain, SockAddr, SockRef, Type};
+
+use super::deadline::Deadlines;
+use super::driver;
+
+/// A connected socket with its two directions, which may be used at the same time.
+#[derive(Debug)]
+pub struct Socket {
+    /// The receiving direction.
+    pub reader: Reader,
+    /// The sending direction.
+    pub writer: Writer,
+    fd: RawFd,
+}
+
+/// The receiving direction of a [`Socket`].
+#[derive(Debug)]
+pub struct Reader(OwnedReadHalf<TcpStream>);
+
+/// The sending direction of a [`Socket`].
+#[derive(Debug)]
+pub struct Writer(OwnedWriteHalf<TcpStream>);
+
+impl Socket {
+    /// Wraps an accepted stream.
+    pub fn new(stream: TcpStream) -> Self {
+        let fd = stream.as_raw_fd();
+        let (reader, writer) = stream.into_split();
+        Self { reader: Reader(reader), writer: Writer(writer), fd }
+    }
+
+    /// Wraps a Unix stream. recv and send do not care which family a stream socket is of.
+    ///
+    /// # Errors
+    /// When the runtime's driver refuses the descriptor.
+    pub fn from_unix(stream: UnixStream) -> io::Result<Self> {
+        Self::adopt(socket2::Socket::from(std::os::fd::OwnedFd::from(stream)))
+    }
+
+    fn adopt(socket: socket2::Socket) -> io::Result<Self> {
+        socket.set_nonblocking(driver::wants_nonblocking())?;
+        Ok(Self::new(TcpStream::from_std(socket.into())?))
+    }
+
+    /// The descriptor, for [`Deadlines::watch`].
+    pub const fn fd(&self) -> RawFd {
+        self.fd
+    }
+
+    /// Reads what is there, at least a byte, behind what `buffer` holds; needs spare capacity. 0 is the end.
+    pub async fn read(&mut self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        self.reader.read(buffer).await
+    }
+
+    /// Sends all of `buffer` and gives it back.
+    pub async fn write_all<B: IoBuf>(&mut self, buffer: B) -> (io::Result<()>, B) {
+        self.writer.write_all(buffer).await
+    }
+
+    /// True if the peer has not closed and has sent nothing unasked: an idle connection may be used again.
+    pub fn is_quiet(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit(); 1];
+        match with_socket(self.fd, |socket| socket.recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT)) {
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+            Ok(_) => false,
+        }
+    }
+
+    /// Ends both directions; waiting operations return.
+    pub fn shut_down(&self) {
+        shut_down(self.fd);
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn finish_sending(&self) {
+        let _ = with_socket(self.fd, |socket| socket.shutdown(std::net::Shutdown::Write));
+    }
+
+    /// The local address; `None` for a Unix socket.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        with_socket(self.fd, |socket| socket.local_addr()).ok().and_then(|address| address.as_socket())
+    }
+}
+
+impl Reader {
+    /// As [`Socket::read`].
+    pub async fn read(&mut self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        self.read_at_most(buffer, usize::MAX).await
+    }
+
+    /// As [`Socket::read`], and not more than `at_most` bytes.
+    pub async fn read_at_most(&mut self, buffer: Vec<u8>, at_most: usize) -> (io::Result<usize>, Vec<u8>) {
+        let start = buffer.len();
+        let end = buffer.capacity().min(start.saturating_add(at_most));
+        if start == end {
+            return (Err(io::Error::from(io::ErrorKind::OutOfMemory)), buffer);
+        }
+        let (result, slice) = self.0.read(buffer.slice_mut(start..end)).await;
+        let mut buffer = slice.into_inner();
+        // monoio sets the length only on success.
+        if result.is_err() {
+            buffer.truncate(start);
+        }
+        (result, buffer)
+    }
+}
+
+impl Writer {
+    /// As [`Socket::write_all`].
+    pub async fn write_all<B: IoBuf>(&mut self, buffer: B) -> (io::Result<()>, B) {
+        let end = buffer.bytes_init();
+        self.write_range(buffer, 0, end).await
+    }
+
+    /// Sends `start..end` of `buffer` and gives it back.
+    pub async fn write_range<B: IoBuf>(&mut self, mut buffer: B, mut start: usize, end: usize) -> (io::Result<()>, B) {
+        while start < end {
+            let (result, slice) = self.0.write(buffer.slice(start..end)).await;
+            buffer = slice.into_inner();
+            match result {
+                Ok(0) => return (Err(io::Error::from(io::ErrorKind::WriteZero)), buffer),
+                Ok(count) => start += count,
+                Err(error) => return (Err(error), buffer),
+            }
+        }
+        (Ok(()), buffer)
+    }
+}
+
+/// Where to connect.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// A Unix socket's path.
+    Unix(Rc<Path>),
+}
+
+/// Connects within `timeout_ms`. The socket is made here, so that the deadline can shut it down: a connect that monoio has
+/// begun must never be dropped (it leaks the descriptor).
+///
+/// # Errors
+/// What the kernel said; `TimedOut` after the deadline.
+pub async fn connect(target: &Target, timeout_ms: u64, deadlines: &Rc<Deadlines>) -> io::Result<Socket> {
+    let (domain, address) = match target {
+        Target::Tcp(address) => (Domain::for_address(*address), SockAddr::from(*address)),
+        Target::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+    };
+    let socket = socket2::Socket::new(domain, Type::STREAM.nonblocking(), None)?;
+    if matches!(target, Target::Tcp(_)) {
+        socket.set_tcp_nodelay(true)?;
+    }
+    let pending = match socket.connect(&address) {
+        Ok(()) => false,
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => true,
+        Err(error) => return Err(error),
+    };
+    let fd = socket.as_raw_fd();
+    let stream = TcpStream::from_std(socket.into())?;
+    if pending {
+        let deadline = deadlines.watch(fd);
+        deadline.set_ms(timeout_ms);
+        let waited = stream.writable(false).await;
+        if deadline.fired() {
+            return Err(io::Error::from(io::ErrorKind::TimedOut));
+        }
+        waited?;
+        if let Some(error) = with_socket(fd, |socket| socket.take_error())? {
+            return Err(error);
+        }
+    }
+    with_socket(fd, |socket| socket.set_nonblocking(driver::wants_nonblocking()))?;
+    Ok(Socket::new(stream))
+}
+
+/// Ends both directions of a socket; an error means that it is closed already.
+pub fn shut_down(fd: RawFd) {
+    let _ = with_socket(fd, |socket| socket.shutdown(std::net::Shutdown::Both));
+}
+
+fn with_socket<T>(fd: RawFd, ask: impl FnOnce(SockRef<'_>) -> T) -> T {
+    // SAFETY: callers hold the socket (or the deadline guard that must go before it), so the descriptor is open while `ask` runs.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    ask(SockRef::from(&borrowed))
+}

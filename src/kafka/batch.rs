@@ -1,0 +1,410 @@
+//! Record batches (magic 2, KIP-98) in their wire layout, written in place as entries arrive; and [`Out`], the bounded writer
+//! that entries are rendered through. Not here: the Produce request around a batch (`head`), compression (`compress`), and who
+//! owns the memory (`ring`).
+//!
+//! ```text
+//! slot  [ headroom for the Produce head | batch header, 61 bytes | records … | tailroom ]
+//!       0                               HEADROOM_BYTES           RECORDS_START          limit
+//! ```
+
+use super::varint::{length_len, push_signed, put_signed, read_signed};
+
+/// Bytes kept free before a batch. The Produce head needs at most `head::HEAD_BYTES_MAX`; the rest is for the identity that issue
+/// B's crash-proof ring keeps beside each batch.
+pub const HEADROOM_BYTES: usize = 1024;
+/// Bytes of a record batch's header, from the base offset to the record count.
+pub const HEADER_BYTES: usize = 61;
+/// Bytes kept free behind a batch, for the flexible versions' empty tagged fields.
+pub const TAILROOM_BYTES: usize = 4;
+/// Where the first record lies in a slot.
+pub const RECORDS_START: usize = HEADROOM_BYTES + HEADER_BYTES;
+/// The least memory a slot may have, in bytes: below it no record fits.
+pub const SLOT_BYTES_MIN: usize = RECORDS_START + 256 + TAILROOM_BYTES;
+
+/// Where the CRC lies in a batch, and where the bytes that it covers begin.
+const CRC_AT: usize = 17;
+const CRC_FROM: usize = 21;
+/// `batchLength` counts from here.
+const LENGTH_FROM: usize = 12;
+
+/// A bounded writer over a slice. It never panics: once something did not fit, nothing more is written, and [`Out::len`] goes on
+/// counting what would have been needed.
+#[derive(Debug)]
+pub struct Out<'a> {
+    bytes: &'a mut [u8],
+    len: usize,
+}
+
+impl<'a> Out<'a> {
+    /// A writer that starts at the front of `bytes`.
+    pub fn new(bytes: &'a mut [u8]) -> Self {
+        Self { bytes, len: 0 }
+    }
+
+    /// Adds `piece`, or only counts it if it does not fit.
+    #[inline]
+    pub fn push(&mut self, piece: &[u8]) {
+        let end = self.len.saturating_add(piece.len());
+        if let Some(room) = self.bytes.get_mut(self.len..end) {
+            room.copy_from_slice(piece);
+        }
+        self.len = end;
+    }
+
+    /// Adds one byte, or only counts it.
+    #[inline]
+    pub fn push_byte(&mut self, byte: u8) {
+        if let Some(room) = self.bytes.get_mut(self.len) {
+            *room = byte;
+        }
+        self.len = self.len.saturating_add(1);
+    }
+
+    /// Bytes pushed so far, whether they fitted or not.
+    #[inline]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True if nothing was pushed.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// True if something did not fit: what was written is of no use.
+    #[inline]
+    pub const fn overflowed(&self) -> bool {
+        self.len > self.bytes.len()
+    }
+
+    /// What was written; empty after an overflow.
+    pub fn written(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    /// Takes back everything after the first `len` bytes. After an overflow, and for a `len` ahead of the writer, nothing changes.
+    pub fn truncate(&mut self, len: usize) {
+        if len < self.len && !self.overflowed() {
+            self.len = len;
+        }
+    }
+}
+
+/// Who sent a batch, for the broker's duplicate detection (KIP-98). Frozen once the batch was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Producer id; -1 without idempotence.
+    pub producer_id: i64,
+    /// Producer epoch; -1 without idempotence.
+    pub epoch: i16,
+    /// Sequence number of the first record; -1 without idempotence.
+    pub sequence: i32,
+}
+
+impl Identity {
+    /// Of a producer that is not idempotent.
+    pub const NONE: Self = Self { producer_id: -1, epoch: -1, sequence: -1 };
+}
+
+/// A batch that takes no more entries. Its bytes are in its slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sealed {
+    /// Offset behind the last record.
+    pub end: usize,
+    /// The codec's number (bits 0–2).
+    pub attributes: u16,
+    /// Records.
+    pub records: u32,
+    /// Entries, in all records.
+    pub entries: u64,
+    /// Of the first entry, in milliseconds since 1970.
+    pub base_timestamp_ms: i64,
+    /// The latest, in milliseconds since 1970.
+    pub max_timestamp_ms: i64,
+}
+
+/// An entry did not fit; nothing of it was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow {
+    /// The entry's own size in bytes.
+    pub entry_bytes: usize,
+}
+
+/// A record whose value is being written: lengths are reserved by a guess and put right at the end.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    at: usize,
+    guess: usize,
+    value: usize,
+}
+
+/// An array that is being filled.
+#[derive(Clone, Copy, Debug)]
+struct Array {
+    frame: Frame,
+    value_end: usize,
+    entries: u32,
+    timestamp_ms: i64,
+}
+
+/// The bookkeeping of an open batch; the bytes are its slot's, which every call is handed.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenBatch {
+    end: usize,
+    limit: usize,
+    guess: usize,
+    records: u32,
+    entries: u64,
+    base_timestamp_ms: i64,
+    max_timestamp_ms: i64,
+    array: Option<Array>,
+}
+
+impl OpenBatch {
+    /// An empty batch in a slot of `slot_bytes` that may grow to `batch_bytes`, header included; a record's lengths are at first
+    /// taken to need `guess` bytes (2 up to 8 KiB, 3 up to 1 MiB).
+    pub fn new(slot_bytes: usize, batch_bytes: usize, guess: usize) -> Self {
+        let room = slot_bytes.saturating_sub(TAILROOM_BYTES);
+        Self {
+            end: RECORDS_START,
+            limit: room.min(HEADROOM_BYTES.saturating_add(batch_bytes)),
+            guess,
+            records: 0,
+            entries: 0,
+            base_timestamp_ms: 0,
+            max_timestamp_ms: 0,
+            array: None,
+        }
+    }
+
+    /// Bytes so far, header included and an open array as far as it goes.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.array.map_or(self.end, |array| array.value_end) - HEADROOM_BYTES
+    }
+
+    /// Entries so far, those of an open array included.
+    pub fn entries(&self) -> u64 {
+        self.entries + self.array.map_or(0, |array| u64::from(array.entries))
+    }
+
+    /// Records that are complete.
+    pub const fn records(&self) -> u32 {
+        self.records
+    }
+
+    /// Entries in the open array; 0 if none is open.
+    pub fn array_entries(&self) -> u32 {
+        self.array.map_or(0, |array| array.entries)
+    }
+
+    /// Adds an entry as a record of its own. `key` is [`key_bytes`].
+    pub fn push_record(
+        &mut self,
+        memory: &mut [u8],
+        key: &[u8],
+        timestamp_ms: i64,
+        render: &mut dyn FnMut(&mut Out<'_>),
+    ) -> Result<(), Overflow> {
+        let frame = self.begin(memory, key, timestamp_ms);
+        let room = memory.get_mut(frame.value..self.limit).unwrap_or_default();
+        let mut out = Out::new(room);
+        render(&mut out);
+        let (entry_bytes, overflowed) = (out.len(), out.overflowed());
+        let end = if overflowed { None } else { self.finish(memory, frame, entry_bytes) };
+        let Some(end) = end else { return Err(Overflow { entry_bytes }) };
+        self.keep(end, 1, timestamp_ms);
+        Ok(())
+    }
+
+    /// Adds an entry to the open array, or opens one. The batch that would carry this array alone stays within `array_bytes`.
+    pub fn push_element(
+        &mut self,
+        memory: &mut [u8],
+        key: &[u8],
+        timestamp_ms: i64,
+        array_bytes: usize,
+        render: &mut dyn FnMut(&mut Out<'_>),
+    ) -> Result<(), Overflow> {
+        let mut array = self.array.unwrap_or_else(|| {
+            let frame = self.begin(memory, key, timestamp_ms);
+            Array { frame, value_end: frame.value, entries: 0, timestamp_ms }
+        });
+        let mut out = Out::new(memory.get_mut(array.value_end..self.limit).unwrap_or_default());
+        out.push_byte(if array.entries == 0 { b'[' } else { b',' });
+        render(&mut out);
+        let (written, overflowed) = (out.len(), out.overflowed());
+        let value_end = array.value_end.saturating_add(written);
+        let end = frame_end(array.frame, value_end.saturating_add(1) - array.frame.value);
+        if overflowed || end > self.limit || end - array.frame.at + HEADER_BYTES > array_bytes {
+            return Err(Overflow { entry_bytes: written - 1 });
+        }
+        array.value_end = value_end;
+        array.entries += 1;
+        self.array = Some(array);
+        Ok(())
+    }
+
+    /// Closes the open array, which becomes a record; returns its entries. None if no array is open.
+    pub fn close_array(&mut self, memory: &mut [u8]) -> Option<u32> {
+        let array = self.array.take()?;
+        memory[array.value_end] = b']';
+        let end = self.finish(memory, array.frame, array.value_end + 1 - array.frame.value)?;
+        self.keep(end, array.entries, array.timestamp_ms);
+        Some(array.entries)
+    }
+
+    /// Takes the open array out of this batch and into the empty batch `to`. False, and nothing changed, if none is open or `to`
+    /// has not the room.
+    pub fn carry_array(&mut self, memory: &[u8], to: &mut Self, to_memory: &mut [u8], key: &[u8]) -> bool {
+        let Some(array) = self.array else { return false };
+        let value = &memory[array.frame.value..array.value_end];
+        let frame = to.begin(to_memory, key, array.timestamp_ms);
+        let value_end = frame.value + value.len();
+        if frame_end(frame, value.len() + 1) > to.limit {
+            return false;
+        }
+        to_memory[frame.value..value_end].copy_from_slice(value);
+        to.array = Some(Array { frame, value_end, ..array });
+        self.array = None;
+        true
+    }
+
+    /// The batch as it is. An array that is still open is not part of it.
+    pub const fn sealed(&self) -> Sealed {
+        Sealed {
+            end: self.end,
+            attributes: 0,
+            records: self.records,
+            entries: self.entries,
+            base_timestamp_ms: self.base_timestamp_ms,
+            max_timestamp_ms: self.max_timestamp_ms,
+        }
+    }
+
+    /// Writes a record up to its value. What does not fit shows when the record is finished.
+    fn begin(&mut self, memory: &mut [u8], key: &[u8], timestamp_ms: i64) -> Frame {
+        if self.records == 0 {
+            (self.base_timestamp_ms, self.max_timestamp_ms) = (timestamp_ms, timestamp_ms);
+        }
+        let (at, guess) = (self.end, self.guess);
+        let mut out = Out::new(memory.get_mut(at + guess..self.limit).unwrap_or_default());
+        out.push_byte(0);
+        push_signed(&mut out, timestamp_ms.wrapping_sub(self.base_timestamp_ms));
+        push_signed(&mut out, i64::from(self.records));
+        out.push(key);
+        Frame { at, guess, value: at + guess + out.len() + guess }
+    }
+
+    /// Puts a record's lengths right and closes it; returns the offset behind it. None if it does not fit.
+    fn finish(&mut self, memory: &mut [u8], frame: Frame, value_bytes: usize) -> Option<usize> {
+        let end = frame_end(frame, value_bytes);
+        let bytes = memory.get_mut(..end).filter(|_| end <= self.limit)?;
+        let prefix = frame.value - frame.at - 2 * frame.guess;
+        let value_len = length_len(value_bytes);
+        let body = prefix + value_len + value_bytes + 1;
+        let body_len = length_len(body);
+        let (from_prefix, to_prefix) = (frame.at + frame.guess, frame.at + body_len);
+        let to_value = to_prefix + prefix + value_len;
+        // Towards the front the prefix goes first, towards the back the value: neither runs over the other.
+        if body_len < frame.guess {
+            bytes.copy_within(from_prefix..from_prefix + prefix, to_prefix);
+        }
+        if to_value != frame.value {
+            bytes.copy_within(frame.value..frame.value + value_bytes, to_value);
+        }
+        if body_len > frame.guess {
+            bytes.copy_within(from_prefix..from_prefix + prefix, to_prefix);
+        }
+        put_signed(bytes, frame.at, body as i64);
+        put_signed(bytes, to_prefix + prefix, value_bytes as i64);
+        bytes[end - 1] = 0;
+        self.guess = value_len;
+        Some(end)
+    }
+
+    const fn keep(&mut self, end: usize, entries: u32, timestamp_ms: i64) {
+        self.end = end;
+        self.records += 1;
+        self.entries += entries as u64;
+        if timestamp_ms > self.max_timestamp_ms {
+            self.max_timestamp_ms = timestamp_ms;
+        }
+    }
+}
+
+/// Where a record with this value would end.
+const fn frame_end(frame: Frame, value_bytes: usize) -> usize {
+    let prefix = frame.value - frame.at - 2 * frame.guess;
+    let body = prefix + length_len(value_bytes) + value_bytes + 1;
+    frame.at + length_len(body) + body
+}
+
+/// A record's key as it stands in every record of a lane: its length and its bytes; None is null.
+pub fn key_bytes(key: Option<&[u8]>) -> Vec<u8> {
+    let mut bytes = vec![0; key.map_or(0, <[u8]>::len) + super::varint::VARINT_BYTES];
+    let mut out = Out::new(&mut bytes);
+    push_signed(&mut out, key.map_or(-1, |key| key.len() as i64));
+    out.push(key.unwrap_or_default());
+    let len = out.len();
+    bytes.truncate(len);
+    bytes
+}
+
+/// Fills the header of the batch whose records lie in `memory` from [`RECORDS_START`] to `sealed.end`, CRC-32C included.
+pub fn write_header(memory: &mut [u8], sealed: &Sealed, identity: Identity) {
+    let batch = &mut memory[HEADROOM_BYTES..sealed.end];
+    let length = (batch.len() - LENGTH_FROM) as i32;
+    let mut out = Out::new(&mut batch[..HEADER_BYTES]);
+    out.push(&0i64.to_be_bytes()); // base offset: the broker's to give
+    out.push(&length.to_be_bytes());
+    out.push(&(-1i32).to_be_bytes()); // partition leader epoch: the broker's
+    out.push_byte(2); // magic
+    out.push(&[0; 4]); // CRC, below
+    out.push(&sealed.attributes.to_be_bytes());
+    out.push(&(sealed.records as i32 - 1).to_be_bytes());
+    out.push(&sealed.base_timestamp_ms.to_be_bytes());
+    out.push(&sealed.max_timestamp_ms.to_be_bytes());
+    out.push(&identity.producer_id.to_be_bytes());
+    out.push(&identity.epoch.to_be_bytes());
+    out.push(&identity.sequence.to_be_bytes());
+    out.push(&sealed.records.to_be_bytes());
+    let crc = crc32c::crc32c(&batch[CRC_FROM..]);
+    batch[CRC_AT..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
+}
+
+/// Where the first `count` uncompressed records end that begin at `from`. None if these are not `count` whole records before
+/// `end`.
+pub fn records_end(memory: &[u8], from: usize, end: usize, count: u32) -> Option<usize> {
+    let bytes = memory.get(..end)?;
+    (0..count).try_fold(from, |at, _| {
+        let (len, body) = read_signed(bytes, at)?;
+        body.checked_add(usize::try_from(len).ok()?).filter(|next| *next <= end)
+    })
+}
+
+/// Moves the uncompressed records between `from` and `end` to the front of the batch and numbers them from 0; returns the new
+/// end. Numbers only get shorter, so nothing is overrun. None if the bytes are not records.
+pub fn move_to_front(memory: &mut [u8], from: usize, end: usize) -> Option<usize> {
+    let (mut read, mut write) = (from, RECORDS_START);
+    for offset in 0.. {
+        if read >= end {
+            return Some(write);
+        }
+        let (len, body) = read_signed(memory, read)?;
+        let next = body.checked_add(usize::try_from(len).ok()?).filter(|next| *next <= end)?;
+        let (_, delta_at) = read_signed(memory, body + 1)?; // attributes, timestamp delta
+        let (_, rest_at) = read_signed(memory, delta_at)?; // offset delta
+        let (front, rest) = (delta_at - body, next.checked_sub(rest_at)?);
+        let new_len = front + length_len(offset) + rest;
+        let mut at = [0u8; 16];
+        let front_bytes = at.get_mut(..front)?;
+        front_bytes.copy_from_slice(&memory[body..delta_at]);
+        write = put_signed(memory, write, new_len as i64);
+        memory[write..write + front].copy_from_slice(&at[..front]);
+        write = put_signed(memory, write + front, offset as i64);
+        memory.copy_within(rest_at..next, write);
+        (read, write) = (next, write + rest);
+    }
+    None
+}

@@ -1,0 +1,121 @@
+//! What passes between the shipper and the shell that moves its bytes.
+//!
+//! The contract: every [`Action::SendBatch`] is answered by exactly one [`Event::Sent`], also when the connection died; only then
+//! is the slot's memory touched again. [`Action::Connect`] is answered by [`Event::Connected`] or [`Event::ConnectFailed`]. After
+//! [`Action::Close`] or [`Event::Closed`] nothing more is said about that connection, except `Sent` for what is still pending.
+//! Actions for one connection are carried out in order.
+
+use std::ops::Range;
+
+/// A connection to a broker; numbers are never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+/// A slot of the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotId(pub u32);
+
+/// How loudly something is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Entries are lost or may be; somebody must act.
+    Error,
+    /// Something is wrong and is being dealt with; entries are held.
+    Warn,
+    /// Something is well again.
+    Info,
+}
+
+/// What the shell is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Resolve `host` (every time: addresses change), connect, set TCP_NODELAY.
+    Connect {
+        /// The new connection.
+        conn: ConnId,
+        /// A name or an address.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// Write bytes.
+    Send {
+        /// To whom.
+        conn: ConnId,
+        /// One whole request.
+        bytes: Vec<u8>,
+    },
+    /// Write a piece of a slot's memory: one whole Produce request. The memory stands still until `Sent`.
+    SendBatch {
+        /// To whom.
+        conn: ConnId,
+        /// Which slot.
+        slot: SlotId,
+        /// Which bytes of it.
+        range: Range<usize>,
+    },
+    /// Shut the connection down and forget it.
+    Close {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Write a line to the log.
+    Report {
+        /// How loudly.
+        level: Level,
+        /// One line, without a newline; names the broker or topic and what to do.
+        text: String,
+    },
+}
+
+/// What the shell saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A connection stands.
+    Connected {
+        /// Which.
+        conn: ConnId,
+    },
+    /// A connection could not be made.
+    ConnectFailed {
+        /// Which.
+        conn: ConnId,
+        /// The system's words.
+        reason: &'a str,
+    },
+    /// Bytes arrived, in any pieces.
+    Received {
+        /// From whom.
+        conn: ConnId,
+        /// At least one.
+        bytes: &'a [u8],
+    },
+    /// A write was handed to the kernel, or never will be.
+    Sent {
+        /// To whom.
+        conn: ConnId,
+        /// The slot of a `SendBatch`; None for a `Send` (which need not be answered).
+        slot: Option<SlotId>,
+    },
+    /// The peer closed, or the connection broke.
+    Closed {
+        /// Which.
+        conn: ConnId,
+        /// The system's words.
+        reason: &'a str,
+    },
+}
+
+/// What became of an entry that was handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It is held; its outcome will be counted.
+    Accepted,
+    /// Refused: no slot is free for it, or `max_pending_entries` is reached. Counted as dropped.
+    Full,
+    /// Refused: larger than a message may be. Counted as too large.
+    TooLarge {
+        /// The entry's size in bytes.
+        bytes: usize,
+    },
+}

@@ -1,0 +1,291 @@
+//! What the slots of a plan are filled with: variables, and the parts of the default and the origin entry that are more than one value
+//! (APISIX-COMPAT §2.5, §2.6).
+
+use std::ops::Range;
+
+use super::exchange::{Exchange, Head};
+use super::plan::{EntryPlace, RenderState, Subject};
+use super::value::Value;
+use super::variable::{Variable, request_uri, response_body};
+use super::{form, json};
+use crate::base::limits::ENTRY_FIELDS;
+use crate::kafka::batch::Out;
+
+/// Where a slot's value comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// A variable.
+    Variable(Variable),
+    /// `$request_body`, cut to the instance's limit.
+    RequestBody,
+    /// The same, if `include_req_body_expr` allows.
+    RequestBodyIfIncluded,
+    /// `$resp_body`, cut to the instance's limit and decoded.
+    ResponseBody,
+    /// The same, if `include_resp_body_expr` allows and the response had one.
+    ResponseBodyIfIncluded,
+    /// `request.url`.
+    Url,
+    /// `request.headers`.
+    RequestHeaders,
+    /// `request.querystring`.
+    Query,
+    /// `response.status`, a number in any case.
+    Status,
+    /// `response.headers`.
+    ResponseHeaders,
+    /// `service_id`: the route's, else empty; without a route the host.
+    ServiceIdOrHost,
+    /// `start_time`, milliseconds.
+    StartTime,
+    /// `latency`, milliseconds.
+    Latency,
+    /// `upstream_latency`, milliseconds.
+    UpstreamLatency,
+    /// `apisix_latency`, milliseconds.
+    ApisixLatency,
+}
+
+/// A slot's value in one exchange.
+#[derive(Clone, Copy)]
+pub enum Item<'a> {
+    /// One value.
+    Value(Value<'a>),
+    /// The URL.
+    Url,
+    /// The request's headers.
+    RequestHeaders,
+    /// The response's headers.
+    ResponseHeaders,
+    /// The arguments.
+    Query,
+}
+
+/// An argument, decoded, as places in the scratch text; no value is `true`.
+#[derive(Clone, Debug)]
+pub struct Argument {
+    name: Range<usize>,
+    value: Option<Range<usize>>,
+}
+
+impl Source {
+    /// True if the request's body must be captured for it.
+    pub fn needs_request_body(&self) -> bool {
+        match self {
+            Self::Variable(variable) => variable.needs_request_body(),
+            other => matches!(other, Self::RequestBody | Self::RequestBodyIfIncluded),
+        }
+    }
+
+    /// True if the response's body must be captured for it.
+    pub fn needs_response_body(&self) -> bool {
+        matches!(self, Self::ResponseBody | Self::ResponseBodyIfIncluded)
+    }
+
+    /// The value in one exchange.
+    pub fn item<'a>(&'a self, subject: Subject<'_, 'a>) -> Item<'a> {
+        let Subject { exchange, include, limits } = subject;
+        let upstream_us = exchange.upstream.map(|upstream| upstream.response_ns / 1_000);
+        Item::Value(match self {
+            Self::Variable(variable) => variable.lookup(exchange),
+            Self::RequestBodyIfIncluded if !include.request_body => Value::Absent,
+            Self::RequestBody | Self::RequestBodyIfIncluded => request_body(exchange, limits.request),
+            Self::ResponseBody if !include.response_body => Value::Bytes(b""),
+            Self::ResponseBody => response_body(exchange, limits.response),
+            Self::ResponseBodyIfIncluded if !include.response_body || exchange.response.body.is_none() => Value::Absent,
+            Self::ResponseBodyIfIncluded => response_body(exchange, limits.response),
+            Self::Url => return Item::Url,
+            Self::RequestHeaders => return Item::RequestHeaders,
+            Self::ResponseHeaders => return Item::ResponseHeaders,
+            Self::Query => return Item::Query,
+            Self::Status => Value::Number(exchange.response.status.into()),
+            Self::ServiceIdOrHost => Value::Bytes(match exchange.route {
+                Some(route) => route.service_id.as_deref().unwrap_or_default().as_bytes(),
+                None => exchange.request.host,
+            }),
+            Self::StartTime => Value::Number(exchange.start.wall.unix_ms()),
+            Self::Latency => Value::Thousandths(exchange.latency_us()),
+            Self::UpstreamLatency => upstream_us.map_or(Value::Absent, Value::Thousandths),
+            Self::ApisixLatency => Value::Thousandths(exchange.latency_us().saturating_sub(upstream_us.unwrap_or(0))),
+        })
+    }
+}
+
+impl Item<'_> {
+    /// True if there is nothing.
+    pub const fn is_absent(&self) -> bool {
+        matches!(self, Self::Value(Value::Absent))
+    }
+
+    /// Writes it as JSON.
+    pub fn write(self, state: &mut RenderState, subject: Subject<'_, '_>, out: &mut Out<'_>) {
+        match self {
+            Self::Value(value) => value.write(&mut state.scratch, out),
+            Self::Url => url(subject.exchange, out),
+            Self::RequestHeaders => headers(request_lines(subject.exchange), out),
+            Self::ResponseHeaders => match subject.exchange.response.head {
+                Some(head) => headers(lines(head), out),
+                None => out.push(b"{}"),
+            },
+            Self::Query => query(state, subject.exchange.request.args, out),
+        }
+    }
+}
+
+fn request_body<'a>(exchange: &Exchange<'a>, limit_bytes: usize) -> Value<'a> {
+    let body = exchange.request.body.unwrap_or_default().bytes;
+    Value::text(Some(&body[..body.len().min(limit_bytes)]).filter(|body| !body.is_empty()))
+}
+
+fn url(exchange: &Exchange<'_>, out: &mut Out<'_>) {
+    out.push_byte(b'"');
+    json::fragment(exchange.client.scheme, out);
+    out.push(b"://");
+    json::fragment(exchange.request.host, out);
+    out.push_byte(b':');
+    json::number(exchange.client.server_port.into(), out);
+    match request_uri(exchange) {
+        Value::Joined(pieces) => pieces.iter().for_each(|piece| json::fragment(piece, out)),
+        _ => json::fragment(exchange.request.path, out),
+    }
+    out.push_byte(b'"');
+}
+
+fn lines<'a>(head: Head<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone {
+    head.fields.as_slice().iter().map(move |field| (field.name.of(head.bytes), field.value.of(head.bytes)))
+}
+
+/// The request's lines with the gateway's own `x-forwarded-*` in place of the client's.
+fn request_lines<'a>(exchange: &Exchange<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone {
+    let forwarded = exchange.request.forwarded;
+    let ours: [(&[u8], _); 3] = [
+        (b"x-forwarded-proto", forwarded.proto),
+        (b"x-forwarded-host", forwarded.host),
+        (b"x-forwarded-port", forwarded.port),
+    ];
+    let replaced = move |name: &[u8]| ours.iter().any(|(own, value)| value.is_some() && name.eq_ignore_ascii_case(own));
+    let theirs = lines(exchange.request.head).filter(move |(name, _)| !replaced(name));
+    theirs.chain(ours.into_iter().filter_map(|(name, value)| Some((name, value?))))
+}
+
+/// An object of lower-case names; a repeated name has an array.
+fn headers<'a>(lines: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone, out: &mut Out<'_>) {
+    let lines = lines.take(ENTRY_FIELDS);
+    // Names that share a bit may be the same; nearly all have one of their own, and need no comparison.
+    let (mut once, mut shared) = (0_u64, 0_u64);
+    for (name, _) in lines.clone() {
+        shared |= once & bit(name);
+        once |= bit(name);
+    }
+    let mut separator = b'{';
+    for (index, (name, value)) in lines.clone().enumerate() {
+        let same = |other: &(&[u8], &[u8])| other.0.eq_ignore_ascii_case(name);
+        let alone = shared & bit(name) == 0;
+        if !alone && lines.clone().take(index).any(|other| same(&other)) {
+            continue;
+        }
+        out.push_byte(separator);
+        separator = b',';
+        json::lower_string(name, out);
+        out.push_byte(b':');
+        if alone || !lines.clone().skip(index + 1).any(|other| same(&other)) {
+            json::string(value, out);
+        } else {
+            let values = lines.clone().skip(index).filter(same).map(|(_, value)| value);
+            array(values, json::string, out);
+        }
+    }
+    out.push(if separator == b'{' { b"{}" } else { b"}" });
+}
+
+/// One of 64 bits, the same for a name in any case.
+fn bit(name: &[u8]) -> u64 {
+    let at = |index: usize| name.get(index).map_or(0, |byte| usize::from(byte | 0x20));
+    let mixed = name.len()
+        ^ at(0).wrapping_mul(7)
+        ^ at(name.len() / 2).wrapping_mul(13)
+        ^ at(name.len().wrapping_sub(1)).wrapping_mul(3);
+    1 << (mixed & 63)
+}
+
+fn array<T>(values: impl Iterator<Item = T>, write: impl Fn(T, &mut Out<'_>), out: &mut Out<'_>) {
+    let mut separator = b'[';
+    for value in values {
+        out.push_byte(separator);
+        separator = b',';
+        write(value, out);
+    }
+    out.push_byte(b']');
+}
+
+/// An object of the decoded arguments; `true` without a value, an array if repeated.
+fn query(state: &mut RenderState, text: &[u8], out: &mut Out<'_>) {
+    let RenderState { scratch, args } = state;
+    let decoded = &mut scratch.text;
+    decoded.clear();
+    args.clear();
+    for (name, value) in form::arguments(text).take(ENTRY_FIELDS) {
+        let mut append = |raw: &[u8]| {
+            let start = decoded.len();
+            decoded.extend(form::decoded(raw));
+            start..decoded.len()
+        };
+        let name = append(name);
+        args.push(Argument { name, value: value.map(append) });
+    }
+    let name = |arg: &Argument| &decoded[arg.name.clone()];
+    let write = |arg: &Argument, out: &mut Out<'_>| match &arg.value {
+        Some(value) => json::string(&decoded[value.clone()], out),
+        None => out.push(b"true"),
+    };
+    let mut separator = b'{';
+    for (index, arg) in args.iter().enumerate() {
+        let same = |other: &&Argument| name(other) == name(arg);
+        if args[..index].iter().any(|other| same(&other)) {
+            continue;
+        }
+        out.push_byte(separator);
+        separator = b',';
+        json::string(name(arg), out);
+        out.push_byte(b':');
+        if args[index + 1..].iter().any(|other| same(&other)) {
+            array(args[index..].iter().filter(same), write, out);
+        } else {
+            write(arg, out);
+        }
+    }
+    out.push(if separator == b'{' { b"{}" } else { b"}" });
+}
+
+/// The request as text: its line, its headers in lower case, an empty line, and the body if it is included.
+pub fn origin(place: EntryPlace, with_body: bool, subject: Subject<'_, '_>, out: &mut Out<'_>) {
+    let exchange = subject.exchange;
+    let put = |text: &[u8], out: &mut Out<'_>| match place {
+        EntryPlace::Alone => out.push(text),
+        EntryPlace::InArray => json::fragment(text, out),
+    };
+    if place == EntryPlace::InArray {
+        out.push_byte(b'"');
+    }
+    put(exchange.request.line, out);
+    put(b"\r\n", out);
+    for (name, value) in request_lines(exchange) {
+        let mut lower = [0; 32];
+        for piece in name.chunks(lower.len()) {
+            let lower = &mut lower[..piece.len()];
+            lower.copy_from_slice(piece);
+            lower.make_ascii_lowercase();
+            put(lower, out);
+        }
+        put(b": ", out);
+        put(value, out);
+        put(b"\r\n", out);
+    }
+    put(b"\r\n", out);
+    if with_body && let Value::Bytes(body) = request_body(exchange, subject.limits.request) {
+        put(body, out);
+    }
+    if place == EntryPlace::InArray {
+        out.push_byte(b'"');
+    }
+}

@@ -1,0 +1,262 @@
+//! What one core owns, and its life: start, tick, bell, drain.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::connection;
+use super::live::{Live, Lives};
+use super::pool::Pools;
+use super::scratch::Scratches;
+use super::settings::Settings;
+use super::ship::Ship;
+use crate::base::counters::{CoreCounters, Counter};
+use crate::config::publish::{Board, Stage};
+use crate::io::bell::BellEar;
+use crate::io::buffer::Buffers;
+use crate::io::clock::Clock;
+use crate::io::deadline::{Deadlines, TICK_MS};
+use crate::io::duplex::caught;
+use crate::io::listener::Listener;
+use crate::io::{driver, process, ring_memory};
+use crate::kafka::Shipper;
+use crate::log::{CaptureBudget, RenderState};
+
+/// Milliseconds between two looks at the idle upstream connections.
+const POOL_SWEEP_MS: u64 = 1_000;
+/// Milliseconds to wait after an accept that failed for want of descriptors or memory.
+const ACCEPT_PAUSE_MS: u64 = 50;
+
+/// What a core is given when it starts.
+pub struct Start {
+    /// Its place in the board.
+    pub index: usize,
+    /// Shared with every core and the control thread.
+    pub board: Arc<Board>,
+    /// Its end of the bell.
+    pub ear: BellEar,
+    /// Bound and listening, one per configured address.
+    pub listeners: Vec<TcpListener>,
+    /// Options that do not change while the process runs.
+    pub settings: Settings,
+}
+
+/// What was left when the core ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Entries that were accepted and did not reach Kafka, in this run.
+    pub lost: u64,
+}
+
+/// One core.
+pub struct Core {
+    pub(super) index: usize,
+    pub(super) board: Arc<Board>,
+    pub(super) settings: Settings,
+    pub(super) clock: Rc<Clock>,
+    pub(super) deadlines: Rc<Deadlines>,
+    pub(super) counters: Arc<CoreCounters>,
+    pub(super) buffers: Buffers,
+    pub(super) scratches: Scratches,
+    pub(super) pools: Pools,
+    pub(super) ship: Rc<Ship>,
+    pub(super) lives: Lives,
+    pub(super) capture_budget: RefCell<CaptureBudget>,
+    pub(super) render_state: RefCell<RenderState>,
+    pub(super) draining: Cell<bool>,
+    pub(super) open: Cell<usize>,
+    next_serial: Cell<u64>,
+    listeners: Vec<Listener>,
+}
+
+/// Runs a core on the calling thread until the board says Drain and everything is finished, or Exit.
+///
+/// # Errors
+/// When the driver, the listeners or the ring's memory cannot be had.
+pub fn run(start: Start) -> io::Result<Left> {
+    process::stay_on_core(start.index);
+    driver::run(start.settings.driver, async move {
+        let (core, mut ear) = Core::new(start)?;
+        for listener in 0..core.listeners.len() {
+            for _ in 0..crate::base::limits::ACCEPTS_PER_LISTENER {
+                monoio::spawn(Rc::clone(&core).accept(listener));
+            }
+        }
+        monoio::spawn(Rc::clone(&core.ship).timer());
+        monoio::spawn(Rc::clone(&core).tick());
+        core.turn();
+        while core.board.stage() == Stage::Run && ear.heard().await {
+            core.turn();
+        }
+        Ok(core.drain(ear).await)
+    })?
+}
+
+impl Core {
+    fn new(start: Start) -> io::Result<(Rc<Self>, crate::io::bell::Ear)> {
+        let Start { index, board, ear, listeners, settings } = start;
+        let (clock, deadlines) = (Rc::new(Clock::default()), Rc::new(Deadlines::default()));
+        let slots = ring_memory::map(settings.slot_count, settings.slot_bytes)?;
+        let mut shipping = settings.shipping.clone();
+        shipping.seed = shipping.seed.wrapping_add(index as u64);
+        let shipper = Shipper::new(slots, shipping);
+        let ship = Ship::new(shipper, index, Arc::clone(&board), Rc::clone(&clock), Rc::clone(&deadlines));
+        let listeners = listeners.into_iter().map(Listener::new).collect::<io::Result<Vec<_>>>()?;
+        let counters = Arc::clone(board.counters(index));
+        deadlines.sweep(clock.mono().ms());
+        let capture_budget = RefCell::new(CaptureBudget::new(settings.body_capture_bytes));
+        let core = Rc::new(Self {
+            index,
+            board,
+            settings,
+            clock,
+            deadlines,
+            counters,
+            buffers: Buffers::default(),
+            scratches: Scratches::default(),
+            pools: Pools::default(),
+            ship,
+            lives: Lives::default(),
+            capture_budget,
+            render_state: RefCell::default(),
+            draining: Cell::new(false),
+            open: Cell::new(0),
+            next_serial: Cell::new(1),
+            listeners,
+        });
+        Ok((core, ear.listen()?))
+    }
+
+    /// The configuration that a request beginning now is served from.
+    pub(super) fn live(self: &Rc<Self>) -> Rc<Live> {
+        if self.board.version() != self.lives.version() {
+            self.lives.swap(self);
+        }
+        self.lives.current()
+    }
+
+    /// True if a client's connection may carry another request.
+    pub(super) fn may_keep(&self) -> bool {
+        !self.draining.get() && self.settings.keepalive_timeout_ms > 0
+    }
+
+    /// A number for a connection, counted from 1.
+    pub(super) fn next_serial(&self) -> u64 {
+        let serial = self.next_serial.get();
+        self.next_serial.set(serial + 1);
+        serial
+    }
+
+    /// `$request_id`: 128 bits that do not repeat while the process runs, and hardly ever over all of them.
+    pub(super) fn request_id(&self, connection: u64, request: u64) -> [u8; 16] {
+        let front = mix(self.settings.shipping.seed ^ (self.index as u64) << 56 ^ connection);
+        let back = mix(front ^ request);
+        (u128::from(front) << 64 | u128::from(back)).to_be_bytes()
+    }
+
+    /// What is done whenever the core wakes for its own sake: newest snapshot, resolved names.
+    fn turn(self: &Rc<Self>) {
+        drop(self.live());
+        for answer in self.board.take_answers(self.index) {
+            self.ship.deliver(answer);
+        }
+    }
+
+    /// Moves the coarse clock, sweeps deadlines and pools, publishes the counters.
+    async fn tick(self: Rc<Self>) {
+        let mut pools_due_ms = 0;
+        loop {
+            monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
+            let now_ms = self.clock.mono().ms();
+            self.deadlines.sweep(now_ms);
+            if now_ms >= pools_due_ms {
+                pools_due_ms = now_ms + POOL_SWEEP_MS;
+                let idle = self.pools.sweep(now_ms);
+                self.counters.set(Counter::UpstreamIdle, idle as u64);
+            }
+            self.turn();
+            self.publish_counters();
+        }
+    }
+
+    fn publish_counters(&self) {
+        self.counters.set(Counter::Open, self.open.get() as u64);
+        self.counters.set(Counter::Revision, self.lives.revision());
+        self.ship.publish(&self.counters);
+    }
+
+    async fn accept(self: Rc<Self>, listener: usize) {
+        while !self.draining.get() {
+            match self.listeners[listener].accept().await {
+                Ok((socket, peer)) => self.admit(socket, peer, listener),
+                Err(_) if self.draining.get() => return,
+                Err(error) => {
+                    // EMFILE, ENFILE, ENOMEM: the connection stays in the backlog until something closes.
+                    log::warn!("core {}: a connection could not be accepted: {error}", self.index);
+                    monoio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                }
+            }
+        }
+    }
+
+    fn admit(self: &Rc<Self>, socket: crate::io::socket::Socket, peer: std::net::SocketAddr, listener: usize) {
+        self.counters.add(Counter::Accepted, 1);
+        if self.open.get() >= self.settings.max_connections {
+            return;
+        }
+        self.open.set(self.open.get() + 1);
+        let core = Rc::clone(self);
+        let listen_port = self.settings.listen_ports[listener];
+        monoio::spawn(async move {
+            if caught(connection::serve(Rc::clone(&core), socket, peer, listen_port)).await.is_none() {
+                core.counters.add(Counter::Panics, 1);
+                log::error!(
+                    "core {}: a panic while serving {peer}: the connection was closed, the core goes on",
+                    core.index
+                );
+            }
+            core.open.set(core.open.get() - 1);
+        });
+    }
+
+    /// No new connections, resting ones closed, exchanges finished, records flushed; bounded by the shutdown timeout.
+    async fn drain(self: Rc<Self>, mut ear: crate::io::bell::Ear) -> Left {
+        self.draining.set(true);
+        for listener in &self.listeners {
+            listener.stop();
+        }
+        self.deadlines.shut_down_resting();
+        let deadline = self.clock.mono().plus_ms(self.settings.shutdown_timeout_ms);
+        let core = Rc::clone(&self);
+        monoio::spawn(async move {
+            while ear.heard().await {
+                core.turn();
+            }
+        });
+        let leave = |core: &Self| core.board.stage() == Stage::Exit || core.clock.mono() >= deadline;
+        while self.open.get() > 0 && !leave(&self) {
+            monoio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.pools.close();
+        let now = self.clock.now();
+        self.ship.with(|shipper| shipper.flush(now));
+        while self.ship.with(|shipper| shipper.held_entries()) > 0 && !leave(&self) {
+            monoio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let now = self.clock.now();
+        self.ship.with(|shipper| shipper.give_up(now));
+        self.publish_counters();
+        Left { lost: self.ship.lost() }
+    }
+}
+
+/// splitmix64's finisher: every bit of the input moves every bit of the output.
+const fn mix(mut bits: u64) -> u64 {
+    bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}

@@ -1,0 +1,137 @@
+//! One exchange: route, proxy or answer, record. Decisions are the pure rooms'; this is the order of things.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use super::admin;
+use super::connection::{After, Client};
+use super::core::Core;
+use super::live::Live;
+use super::proxy;
+use super::record::{self, View};
+use super::scratch::Scratch;
+use crate::base::counters::Counter;
+use crate::config::snapshot::{Captures, RouteSpec, RouteUpstream};
+use crate::http::reply::{self, Reply};
+use crate::http::request::{BodyLength, Reject};
+use crate::http::uri;
+use crate::route::RouteQuery;
+
+/// Serves the request whose head stands in `client.input`.
+pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) -> After {
+    client.requests += 1;
+    core.counters.add(Counter::Requests, 1);
+    if let Err(reject) = locate(core, client, scratch) {
+        return client.refuse(core, scratch, reject).await;
+    }
+    if let Some(socket) = &core.settings.admin_socket
+        && admin::is_admin_path(&scratch.path)
+    {
+        return admin::relay(core, client, scratch, socket).await;
+    }
+    let live = core.live();
+    let route = find(client, scratch, &live, core);
+    start_captures(core, scratch, route.map_or(live.snapshot.global_captures, |route| route.captures));
+    let after = match route.map(|route| (route, route.upstream)) {
+        None => answer(core, client, scratch, 404).await,
+        Some((_, RouteUpstream::Missing(status))) => answer(core, client, scratch, status).await,
+        Some((route, RouteUpstream::Index(index))) => proxy::run(core, client, scratch, &live, route, index).await,
+    };
+    record::record(core, client, scratch, &live, route);
+    after
+}
+
+/// Normalised path, host, and who the client is.
+fn locate(core: &Core, client: &mut Client, scratch: &mut Scratch) -> Result<(), Reject> {
+    scratch.path.clear();
+    uri::normalize(scratch.request.path.of(&client.input), &mut scratch.path)?;
+    if core.settings.delete_uri_tail_slash && scratch.path.len() > 1 && scratch.path.ends_with(b"/") {
+        scratch.path.pop();
+    }
+    scratch.host.clear();
+    scratch.host.extend(scratch.request.host.of(&client.input).iter().map(u8::to_ascii_lowercase));
+    let remote = real_ip(core, client, scratch).unwrap_or_else(|| client.peer.ip());
+    if remote != client.remote {
+        client.remote = remote;
+        client.remote_text = remote.to_string();
+    }
+    Ok(())
+}
+
+/// What a trusted peer says about the client's address (APISIX-COMPAT §9.1: `X-Real-IP` from 127.0.0.1 by default).
+fn real_ip(core: &Core, client: &Client, scratch: &Scratch) -> Option<IpAddr> {
+    let name = core.settings.real_ip_header.as_deref()?;
+    let peer = client.peer.ip();
+    if !core.settings.real_ip_from.iter().any(|net| net.contains(peer)) {
+        return None;
+    }
+    let value = scratch.request.fields.first(&client.input, name.as_bytes())?;
+    let text = std::str::from_utf8(value).ok()?;
+    // X-Forwarded-For lists the nearest last; a single address is its own last.
+    text.rsplit(',').next()?.trim().parse().ok()
+}
+
+fn find<'a>(client: &Client, scratch: &Scratch, live: &'a Live, core: &Core) -> Option<&'a RouteSpec> {
+    let query = RouteQuery {
+        host: &scratch.host,
+        path: &scratch.path,
+        method: scratch.request.method.of(&client.input),
+        remote_addr: Some(client.remote),
+    };
+    let view = View { core, client, scratch, live, route: None };
+    let exchange = view.exchange(scratch.facts.started);
+    let index = live.snapshot.routes.find(&query, &|variable| record::operand(variable, &exchange))?;
+    live.snapshot.route_specs.get(index.0 as usize)
+}
+
+fn start_captures(core: &Core, scratch: &mut Scratch, captures: Captures) {
+    let mut budget = core.capture_budget.borrow_mut();
+    scratch.request_body.begin(captures.request_bytes.unwrap_or(0), &mut budget);
+    scratch.response_body.begin(captures.response_bytes.unwrap_or(0), &mut budget);
+}
+
+/// Answers for the gateway itself.
+pub async fn answer(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch, status: u16) -> After {
+    let after = skip_body(client, scratch);
+    let keep_alive = after == After::Keep && scratch.request.keep_alive && core.may_keep();
+    let upstream_status = (!scratch.facts.upstream_status.is_empty()).then_some(&*scratch.facts.upstream_status);
+    let reply = Reply {
+        status,
+        keep_alive,
+        head_only: scratch.request.method_kind.is_head(),
+        server: core.settings.server.as_bytes(),
+        unix_s: core.clock.now().wall.unix_s(),
+        upstream_status: upstream_status.map(str::as_bytes),
+    };
+    scratch.head_down.clear();
+    scratch.sent.clear();
+    let head_bytes = reply::write_reply(&mut scratch.head_down, &reply, &mut scratch.sent);
+    client.deadline.set_ms(core.settings.send_timeout_ms);
+    let (result, head_down) = client.socket.write_all(std::mem::take(&mut scratch.head_down)).await;
+    scratch.head_down = head_down;
+    let facts = &mut scratch.facts;
+    facts.status = status;
+    if result.is_err() {
+        return After::Close;
+    }
+    facts.sent_bytes = scratch.head_down.len() as u64;
+    facts.sent_body_bytes = (scratch.head_down.len() - head_bytes) as u64;
+    facts.complete = true;
+    match after {
+        After::Keep if !keep_alive => After::Close,
+        other => other,
+    }
+}
+
+/// A body that nobody reads: skipped if it is here already, otherwise the connection cannot go on.
+fn skip_body(client: &mut Client, scratch: &Scratch) -> After {
+    let here = (client.input.len() - scratch.request.len) as u64;
+    match scratch.request.body {
+        BodyLength::None => After::Keep,
+        BodyLength::Length(length) if length <= here => {
+            client.consumed = scratch.request.len + usize::try_from(length).unwrap_or(0);
+            After::Keep
+        }
+        BodyLength::Length(_) | BodyLength::Chunked => After::Linger,
+    }
+}

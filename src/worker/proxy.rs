@@ -1,0 +1,211 @@
+//! Proxies one request: picks a node, gets a connection, sends, relays the answer; asks another node while that is safe.
+
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use super::connection::{After, Client};
+use super::core::Core;
+use super::exchange::answer;
+use super::live::{Live, UpstreamState};
+use super::pool::UpstreamConnection;
+use super::scratch::{Facts, Scratch};
+use super::transfer::{Failed, transfer};
+use crate::base::Mono;
+use crate::base::counters::Counter;
+use crate::base::fault::{Fault, Kind, Side};
+use crate::config::snapshot::{PassHost, RouteSpec, UpstreamIndex, UpstreamSpec};
+use crate::http::policy::{self, ClientLines, Forward, UpstreamHost};
+use crate::http::reply::status_of;
+use crate::http::request::BodyLength;
+use crate::upstream::{Attempt, Pick, SentBody, Verdict, after_fault};
+
+/// What every try of one request shares.
+struct Plan<'a> {
+    route: &'a RouteSpec,
+    spec: &'a UpstreamSpec,
+    state: &'a UpstreamState,
+    began: Mono,
+}
+
+/// Proxies, or answers why not.
+pub async fn run(
+    core: &Rc<Core>,
+    client: &mut Client,
+    scratch: &mut Scratch,
+    live: &Live,
+    route: &RouteSpec,
+    index: UpstreamIndex,
+) -> After {
+    let place = index.0 as usize;
+    let (spec, state) = (&live.snapshot.upstreams[place], &live.upstreams[place]);
+    if state.nodes.nodes().is_empty() {
+        return answer(core, client, scratch, 503).await;
+    }
+    if let (BodyLength::Length(length), Some(max)) = (scratch.request.body, core.settings.body_bytes_max)
+        && length > max
+    {
+        return answer(core, client, scratch, 413).await;
+    }
+    let plan = Plan { route, spec, state, began: core.clock.mono() };
+    let mut again = None;
+    let mut tries = 0;
+    loop {
+        let Some(node) = again.take().or_else(|| pick(core, &plan, scratch)) else {
+            return answer(core, client, scratch, 502).await;
+        };
+        tries += 1;
+        let failed = match attempt(core, client, scratch, &plan, node).await {
+            Ok(after) => return after,
+            Err(failed) => failed,
+        };
+        if failed.head_sent {
+            // Only a cut connection says truly that the rest will not come.
+            return After::Close;
+        }
+        if failed.fault.side == Side::Downstream {
+            return client_fault(core, client, scratch, failed.fault).await;
+        }
+        let status = status_of(failed.fault);
+        match verdict(core, client, scratch, &plan, &failed, tries) {
+            Verdict::SameNode => {
+                tries -= 1;
+                again = Some(node);
+            }
+            Verdict::NextNode => {
+                note_status(&mut scratch.facts, status);
+                scratch.tried.push(node);
+            }
+            Verdict::GiveUp => {
+                note_status(&mut scratch.facts, status);
+                core.counters.add(Counter::UpstreamFaults, 1);
+                return answer(core, client, scratch, status).await;
+            }
+        }
+    }
+}
+
+fn pick(core: &Core, plan: &Plan<'_>, scratch: &Scratch) -> Option<usize> {
+    let pick = Pick { tried: &scratch.tried, key: b"", seed: core.next_serial() };
+    plan.state.balancer.borrow_mut().pick(&plan.state.nodes, &pick)
+}
+
+/// The client broke off or broke the rules while its body was read.
+async fn client_fault(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch, fault: Fault) -> After {
+    if fault.kind == Kind::Closed {
+        scratch.facts.status = 499;
+        return After::Close;
+    }
+    match answer(core, client, scratch, status_of(fault)).await {
+        After::Close => After::Close,
+        After::Keep | After::Linger => After::Linger,
+    }
+}
+
+fn verdict(core: &Core, client: &Client, scratch: &Scratch, plan: &Plan<'_>, failed: &Failed, tries: u32) -> Verdict {
+    let body = if body_is_here(client, scratch) { SentBody::Replayable } else { SentBody::Gone };
+    let attempt = Attempt {
+        method: scratch.request.method.of(&client.input),
+        body,
+        response_started: failed.head_sent,
+        reused_connection: failed.reused && scratch.upstream_in.is_empty(),
+        tries,
+        nodes: plan.state.nodes.nodes().len(),
+        retries: plan.spec.retries,
+        elapsed_ms: core.clock.mono().ms_since(plan.began),
+        retry_timeout_ms: plan.spec.retry_timeout_ms,
+    };
+    after_fault(failed.fault, &attempt)
+}
+
+/// True while the whole body still stands in the input buffer.
+fn body_is_here(client: &Client, scratch: &Scratch) -> bool {
+    match scratch.request.body {
+        BodyLength::None => true,
+        BodyLength::Length(length) => length <= (client.input.len() - scratch.request.len) as u64,
+        BodyLength::Chunked => false,
+    }
+}
+
+/// Appends to a list like nginx's `$upstream_status`.
+pub fn note_status(facts: &mut Facts, status: u16) {
+    let text = &mut facts.upstream_status;
+    let separator = if text.is_empty() { "" } else { ", " };
+    let _ = write!(text, "{separator}{status}");
+}
+
+/// One try at one node.
+async fn attempt(
+    core: &Rc<Core>,
+    client: &mut Client,
+    scratch: &mut Scratch,
+    plan: &Plan<'_>,
+    node: usize,
+) -> Result<After, Failed> {
+    let began = core.clock.mono();
+    begin(scratch, plan, node);
+    // A request that must not be sent twice needs a connection that is known to live.
+    let certain = !scratch.request.method_kind.is_idempotent() || !body_is_here(client, scratch);
+    let mut upstream = match plan.state.pools[node].take(core.deadlines.now_ms(), certain) {
+        Some(connection) => connection,
+        None => open(core, plan, node).await?,
+    };
+    scratch.facts.connect_ns = Some(core.clock.mono().ns_since(began));
+    upstream.requests += 1;
+    write_head(core, client, scratch, plan, node);
+    let done = transfer(core, client, scratch, plan.route.timeouts, &mut upstream, began).await;
+    scratch.facts.response_ns = Some(core.clock.mono().ns_since(began));
+    let (after, reusable) = done?;
+    if reusable {
+        keep(core, plan, node, upstream);
+    }
+    Ok(after)
+}
+
+fn begin(scratch: &mut Scratch, plan: &Plan<'_>, node: usize) {
+    let facts = &mut scratch.facts;
+    // The same node once more, after a connection that had died at rest, is not a second entry.
+    if facts.node != Some(node) || scratch.tried.last() == Some(&node) {
+        let separator = if facts.upstream_addr.is_empty() { "" } else { ", " };
+        facts.upstream_addr.push_str(separator);
+        facts.upstream_addr.push_str(&plan.state.address_texts[node]);
+    }
+    facts.node = Some(node);
+    facts.has_upstream_head = false;
+    scratch.upstream_in.clear();
+}
+
+async fn open(core: &Rc<Core>, plan: &Plan<'_>, node: usize) -> Result<UpstreamConnection, Failed> {
+    core.counters.add(Counter::UpstreamConnects, 1);
+    let target = &plan.state.pools[node].target;
+    UpstreamConnection::open(target, plan.route.timeouts.connect_ms, &core.deadlines).await.map_err(|error| {
+        let kind = if error.kind() == std::io::ErrorKind::TimedOut { Kind::Timeout } else { Kind::Connect };
+        Failed { fault: Fault::new(Side::Upstream, kind).unseen(), head_sent: false, reused: false }
+    })
+}
+
+fn keep(core: &Core, plan: &Plan<'_>, node: usize, connection: UpstreamConnection) {
+    let keepalive = plan.spec.keepalive;
+    if connection.requests < keepalive.requests && keepalive.idle_timeout_ms > 0 && !core.draining.get() {
+        let size = keepalive.size as usize;
+        plan.state.pools[node].put(connection, size, keepalive.idle_timeout_ms, core.deadlines.now_ms());
+    }
+}
+
+fn write_head(core: &Core, client: &Client, scratch: &mut Scratch, plan: &Plan<'_>, node: usize) {
+    let lines = ClientLines {
+        remote_addr: client.remote_text.as_bytes(),
+        forwarded: client.forwarded(core, &scratch.request),
+        append_for: core.settings.trusted.is_none() || client.is_trusted(core),
+    };
+    let forward = Forward {
+        host: match &plan.spec.pass_host {
+            PassHost::Pass => UpstreamHost::Pass,
+            PassHost::Node => UpstreamHost::Set(plan.state.authorities[node].as_bytes()),
+            PassHost::Rewrite(host) => UpstreamHost::Set(host),
+        },
+        client: Some(lines),
+        upgrade: false,
+    };
+    scratch.head_up.clear();
+    policy::write_request(&mut scratch.head_up, &client.input, &scratch.request, &forward);
+}

@@ -1,0 +1,186 @@
+//! Records a finished exchange: the view that log formats and expressions look at, and one entry for each logger.
+
+use std::rc::Rc;
+
+use super::connection::Client;
+use super::core::Core;
+use super::live::Live;
+use super::scratch::Scratch;
+use crate::base::counters::Counter;
+use crate::base::time::Now;
+use crate::config::snapshot::{BodyRule, LoggerIndex, LoggerSpec, PassHost, RouteSpec, RouteUpstream};
+use crate::log::body::Cut;
+use crate::log::exchange::{Captured, ClientView, Exchange, Forwarded, Head, RequestView, ResponseView, UpstreamView};
+use crate::log::{Include, Variable};
+use crate::route::{Expr, Operand};
+
+/// Appends an entry to the lane of every logger that wants one: global rules' first, then the route's (APISIX-COMPAT §2.8).
+pub fn record(core: &Rc<Core>, client: &Client, scratch: &mut Scratch, live: &Live, route: Option<&RouteSpec>) {
+    let own = route.map_or(&[][..], |route| &route.loggers);
+    if !(own.is_empty() && live.snapshot.global_loggers.is_empty()) {
+        let view = View { core, client, scratch, live, route };
+        let end = core.clock.now();
+        let exchange = view.exchange(end);
+        for logger in live.snapshot.global_loggers.iter().chain(own) {
+            append(core, live, *logger, &exchange);
+        }
+    }
+    for body in [&mut scratch.request_body, &mut scratch.response_body] {
+        if body.cut() == Cut::Budget {
+            core.counters.add(Counter::BodiesCut, 1);
+        }
+        body.release(&mut core.capture_budget.borrow_mut());
+    }
+}
+
+fn append(core: &Rc<Core>, live: &Live, logger: LoggerIndex, exchange: &Exchange<'_>) {
+    let place = logger.0 as usize;
+    let spec: &LoggerSpec = &live.snapshot.loggers[place];
+    if !holds(spec.filter.as_ref(), exchange) {
+        return;
+    }
+    let include = Include {
+        request_body: rule_holds(spec.request_body.as_ref(), exchange),
+        response_body: rule_holds(spec.response_body.as_ref(), exchange),
+    };
+    let mut state = core.render_state.borrow_mut();
+    core.ship.append(live.lanes[place], exchange.end, &mut |out| spec.plan.render(&mut state, exchange, include, out));
+}
+
+fn rule_holds(rule: Option<&BodyRule>, exchange: &Exchange<'_>) -> bool {
+    rule.is_none_or(|rule| holds(rule.expr.as_ref(), exchange))
+}
+
+fn holds(expr: Option<&Expr<Variable>>, exchange: &Exchange<'_>) -> bool {
+    expr.is_none_or(|expr| expr.eval(&|variable| operand(variable, exchange)))
+}
+
+/// A variable as expressions compare it.
+pub fn operand<'a>(variable: &'a Variable, exchange: &Exchange<'a>) -> Operand<'a> {
+    use crate::log::Flat;
+    match variable.lookup(exchange).flat() {
+        Flat::Absent => Operand::Nil,
+        Flat::Text(text) => Operand::Text(text),
+        Flat::Number(number) => Operand::Number(number),
+        Flat::True => Operand::True,
+    }
+}
+
+/// Where the parts of an exchange are.
+pub struct View<'a> {
+    /// The core.
+    pub core: &'a Core,
+    /// The client.
+    pub client: &'a Client,
+    /// Heads, bodies, facts.
+    pub scratch: &'a Scratch,
+    /// The configuration.
+    pub live: &'a Live,
+    /// The route, once it is found.
+    pub route: Option<&'a RouteSpec>,
+}
+
+impl<'a> View<'a> {
+    /// The whole view.
+    pub fn exchange(&self, end: Now) -> Exchange<'a> {
+        Exchange {
+            request: self.request(),
+            response: self.response(),
+            upstream: self.upstream(),
+            client: self.client_view(),
+            route: self.route.map(|route| &route.names),
+            gateway: &self.core.settings.gateway,
+            start: self.scratch.facts.started,
+            end,
+            request_id: self.core.request_id(self.client.serial, self.client.requests),
+        }
+    }
+
+    fn request(&self) -> RequestView<'a> {
+        let (client, scratch) = (self.client, self.scratch);
+        let (head, bytes) = (&scratch.request, client.input.as_slice());
+        let forwarded = client.forwarded(self.core, head);
+        RequestView {
+            line: head.line.of(bytes),
+            method: head.method.of(bytes),
+            target: head.target.of(bytes),
+            path: &scratch.path,
+            args: head.query.map_or(b"", |query| query.of(bytes)),
+            protocol: head.version.name().as_bytes(),
+            host: &scratch.host,
+            head: Head { fields: &head.fields, bytes },
+            forwarded: Forwarded {
+                proto: Some(forwarded.proto),
+                host: Some(forwarded.host),
+                port: Some(forwarded.port),
+            },
+            size_bytes: head.len as u64 + scratch.facts.request_body_bytes,
+            body: captured(scratch.request_body.captured()),
+            uri_params: &[],
+        }
+    }
+
+    fn response(&self) -> ResponseView<'a> {
+        let (scratch, facts) = (self.scratch, &self.scratch.facts);
+        ResponseView {
+            status: facts.status,
+            head: (!scratch.sent.is_empty()).then_some(Head { fields: &scratch.sent, bytes: &scratch.head_down }),
+            bytes_sent: facts.sent_bytes,
+            body_bytes_sent: facts.sent_body_bytes,
+            body: Some(scratch.response_body.captured()),
+            complete: facts.complete,
+        }
+    }
+
+    fn upstream(&self) -> Option<UpstreamView<'a>> {
+        let (scratch, facts) = (self.scratch, &self.scratch.facts);
+        let RouteUpstream::Index(index) = self.route?.upstream else { return None };
+        let (state, place) = (&self.live.upstreams[index.0 as usize], facts.node?);
+        let spec = &self.live.snapshot.upstreams[index.0 as usize];
+        let node = &state.nodes.nodes()[place];
+        let address = state.address_texts[place].as_bytes();
+        Some(UpstreamView {
+            address: facts.upstream_addr.as_bytes(),
+            status: facts.upstream_status.as_bytes(),
+            head: facts
+                .has_upstream_head
+                .then_some(Head { fields: &scratch.response.fields, bytes: &scratch.upstream_in }),
+            response_ns: facts.response_ns.unwrap_or(0),
+            connect_ns: facts.connect_ns,
+            header_ns: facts.header_ns,
+            host: match &spec.pass_host {
+                PassHost::Pass => scratch.request.authority.of(&self.client.input),
+                PassHost::Node => state.authorities[place].as_bytes(),
+                PassHost::Rewrite(host) => host,
+            },
+            scheme: b"http",
+            uri: b"",
+            ip: address.rsplitn(2, |byte| *byte == b':').nth(1).unwrap_or(address),
+            port: node.address.port(),
+            unresolved_host: node.host.as_bytes(),
+            response_length: facts.sent_body_bytes,
+            bytes_sent: facts.upstream_sent_bytes,
+            bytes_received: facts.upstream_received_bytes,
+        })
+    }
+
+    fn client_view(&self) -> ClientView<'a> {
+        let client = self.client;
+        ClientView {
+            remote_addr: client.remote_text.as_bytes(),
+            remote_port: client.peer.port(),
+            realip_remote_addr: client.peer_text.as_bytes(),
+            realip_remote_port: client.peer.port(),
+            server_addr: client.local_text.as_bytes(),
+            server_port: client.listen_port,
+            scheme: b"http",
+            connection: client.serial,
+            connection_requests: client.requests,
+            pipelined: client.pipelined,
+        }
+    }
+}
+
+fn captured(body: Captured<'_>) -> Option<Captured<'_>> {
+    (!body.bytes.is_empty()).then_some(body)
+}

@@ -1,0 +1,297 @@
+//! A response's bytes on their way from the upstream to the client, streamed with bounded memory.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use super::core::Core;
+use super::scratch::Facts;
+use crate::base::fault::{Fault, Kind, Side};
+use crate::config::snapshot::Timeouts;
+use crate::http::chunked::{ChunkedDecoder, LAST_CHUNK, write_chunk_head};
+use crate::http::response::ResponseBody;
+use crate::io::deadline::Deadline;
+use crate::io::socket::{Reader, Writer};
+use crate::log::body::{BodyCapture, CaptureBudget};
+
+/// Bytes to read at once while a response's head is not whole: head and small body in one read.
+const HEAD_READ_BYTES: usize = 16 * 1024;
+
+/// Where a body's payload is kept for the record, as far as a logger wants it.
+pub struct Capture<'a> {
+    /// What is kept.
+    pub body: &'a mut BodyCapture,
+    /// The core's budget.
+    pub budget: &'a RefCell<CaptureBudget>,
+}
+
+impl Capture<'_> {
+    /// Keeps what it may of a piece.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.body.push(piece, &mut self.budget.borrow_mut());
+    }
+}
+
+/// How the client's body is delimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// As many bytes as the head says, or until close: payload as it is.
+    Raw,
+    /// Chunks of our own.
+    Chunked,
+}
+
+/// A response on its way down.
+pub struct Download<'a> {
+    /// Its settings and relay buffers.
+    pub core: &'a Core,
+    /// Between two reads from the upstream.
+    pub timeouts: Timeouts,
+    /// From the upstream.
+    pub reader: &'a mut Reader,
+    /// To the client.
+    pub writer: &'a mut Writer,
+    /// The client's deadline.
+    pub client_deadline: &'a Deadline,
+    /// The upstream's deadline.
+    pub upstream_deadline: &'a Deadline,
+    /// For the record.
+    pub capture: Capture<'a>,
+    /// What is counted.
+    pub facts: &'a mut Facts,
+}
+
+impl Download<'_> {
+    /// Sends `head` with what of the body was read along with it (`first`), then the rest. True if the upstream's connection
+    /// stands exactly behind the body.
+    ///
+    /// # Errors
+    /// Whose side broke, after the head may have been sent.
+    pub async fn run(
+        mut self,
+        head: &mut Vec<u8>,
+        first: &[u8],
+        body: ResponseBody,
+        outgoing: Outgoing,
+    ) -> Result<bool, Fault> {
+        match body {
+            ResponseBody::None => {
+                self.send(head).await?;
+                Ok(first.is_empty())
+            }
+            ResponseBody::Length(length) => self.counted(head, first, length).await,
+            ResponseBody::Chunked => self.chunked(head, first, outgoing).await,
+            ResponseBody::UntilClose => self.until_close(head, first, outgoing).await,
+        }
+    }
+
+    /// Sends all of `head` and leaves it as it is.
+    ///
+    /// # Errors
+    /// The client is gone or does not read.
+    pub async fn send(&mut self, head: &mut Vec<u8>) -> Result<(), Fault> {
+        let bytes = std::mem::take(head);
+        let (result, bytes) = self.send_bytes(bytes).await;
+        *head = bytes;
+        result
+    }
+
+    async fn send_bytes(&mut self, bytes: Vec<u8>) -> (Result<(), Fault>, Vec<u8>) {
+        self.client_deadline.set_ms(self.core.settings.send_timeout_ms);
+        let count = bytes.len() as u64;
+        let (result, bytes) = self.writer.write_all(bytes).await;
+        let result = match result {
+            Ok(()) => {
+                self.facts.sent_bytes += count;
+                Ok(())
+            }
+            Err(_) if self.client_deadline.fired() => Err(Fault::new(Side::Downstream, Kind::Timeout)),
+            Err(_) => Err(Fault::new(Side::Downstream, Kind::Closed)),
+        };
+        (result, bytes)
+    }
+
+    async fn receive(&mut self, buffer: Vec<u8>, at_most: usize) -> (Result<usize, Fault>, Vec<u8>) {
+        self.upstream_deadline.set_ms(self.timeouts.read_ms);
+        let (result, buffer) = self.reader.read_at_most(buffer, at_most).await;
+        let result = match result {
+            _ if self.upstream_deadline.fired() => Err(Fault::new(Side::Upstream, Kind::Timeout)),
+            Ok(count) => {
+                self.facts.upstream_received_bytes += count as u64;
+                Ok(count)
+            }
+            Err(_) => Err(Fault::new(Side::Upstream, Kind::Closed)),
+        };
+        (result, buffer)
+    }
+
+    /// Reads more of a head that is not whole.
+    ///
+    /// # Errors
+    /// The upstream closed, or did not answer in time.
+    pub async fn read_head_bytes(&mut self, into: &mut Vec<u8>) -> Result<(), Fault> {
+        if into.capacity() - into.len() < HEAD_READ_BYTES / 2 {
+            into.reserve(HEAD_READ_BYTES);
+        }
+        let (received, filled) = self.receive(std::mem::take(into), usize::MAX).await;
+        *into = filled;
+        match received? {
+            0 => Err(Fault::new(Side::Upstream, Kind::Closed)),
+            _ => Ok(()),
+        }
+    }
+
+    fn note(&mut self, payload: &[u8]) {
+        self.facts.sent_body_bytes += payload.len() as u64;
+        self.capture.push(payload);
+    }
+
+    /// A body of known length, copied nowhere but once along with the head.
+    async fn counted(&mut self, head: &mut Vec<u8>, first: &[u8], length: u64) -> Result<bool, Fault> {
+        let here = first.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+        self.note(&first[..here]);
+        head.extend_from_slice(&first[..here]);
+        self.send(head).await?;
+        let mut left = length - here as u64;
+        let mut buffer = if left > 0 { self.core.buffers.take() } else { Vec::new() };
+        let mut result = Ok(here == first.len());
+        while left > 0 {
+            buffer.clear();
+            let (received, filled) = self.receive(buffer, usize::try_from(left).unwrap_or(usize::MAX)).await;
+            buffer = filled;
+            match received {
+                Ok(0) => result = Err(Fault::new(Side::Upstream, Kind::Closed)),
+                Ok(count) => {
+                    left -= count as u64;
+                    self.note(&buffer);
+                    let (sent, kept) = self.send_bytes(buffer).await;
+                    buffer = kept;
+                    if let Err(fault) = sent {
+                        result = Err(fault);
+                    }
+                }
+                Err(fault) => result = Err(fault),
+            }
+            if result.is_err() {
+                break;
+            }
+        }
+        self.core.buffers.give(buffer);
+        result
+    }
+
+    async fn chunked(&mut self, head: &mut Vec<u8>, first: &[u8], outgoing: Outgoing) -> Result<bool, Fault> {
+        let mut decoder = ChunkedDecoder::default();
+        // The head's buffer keeps the head for the record: only the first payload goes out with it.
+        let mut end = self.recode(&mut decoder, first, head, outgoing)?;
+        self.send(head).await?;
+        let mut input = self.core.buffers.take();
+        let mut out = self.core.buffers.take();
+        let mut result = Ok(());
+        while end.is_none() && result.is_ok() {
+            (result, end) = self.next_chunks(&mut decoder, &mut input, &mut out, outgoing).await;
+        }
+        self.core.buffers.give(out);
+        self.core.buffers.give(input);
+        result.map(|()| end == Some(0))
+    }
+
+    async fn next_chunks(
+        &mut self,
+        decoder: &mut ChunkedDecoder,
+        input: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+        outgoing: Outgoing,
+    ) -> (Result<(), Fault>, Option<usize>) {
+        input.clear();
+        out.clear();
+        let (received, filled) = self.receive(std::mem::take(input), usize::MAX).await;
+        *input = filled;
+        let end = match received {
+            Ok(0) => Err(Fault::new(Side::Upstream, Kind::Closed)),
+            Ok(_) => self.recode(decoder, input, out, outgoing),
+            Err(fault) => Err(fault),
+        };
+        match end {
+            Err(fault) => (Err(fault), None),
+            Ok(end) => (if out.is_empty() { Ok(()) } else { self.send(out).await }, end),
+        }
+    }
+
+    /// Takes the payload out of the upstream's chunks and puts it into ours. If the body ended: how many bytes stand behind it.
+    fn recode(
+        &mut self,
+        decoder: &mut ChunkedDecoder,
+        input: &[u8],
+        out: &mut Vec<u8>,
+        outgoing: Outgoing,
+    ) -> Result<Option<usize>, Fault> {
+        let mut at = 0;
+        while at < input.len() {
+            let step = decoder.advance(&input[at..]).map_err(|_| Fault::new(Side::Upstream, Kind::Malformed))?;
+            let payload = shifted(&step.data, at);
+            if !payload.is_empty() {
+                self.note(&input[payload.clone()]);
+                put(out, &input[payload], outgoing);
+            }
+            at += step.consumed;
+            if step.done {
+                if outgoing == Outgoing::Chunked {
+                    out.extend_from_slice(LAST_CHUNK);
+                }
+                return Ok(Some(input.len() - at));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn until_close(&mut self, head: &mut Vec<u8>, first: &[u8], outgoing: Outgoing) -> Result<bool, Fault> {
+        self.note(first);
+        if !first.is_empty() {
+            put(head, first, outgoing);
+        }
+        self.send(head).await?;
+        let mut out = self.core.buffers.take();
+        let mut input = self.core.buffers.take();
+        let result = loop {
+            input.clear();
+            let (received, filled) = self.receive(input, usize::MAX).await;
+            input = filled;
+            out.clear();
+            match received {
+                Ok(0) if outgoing == Outgoing::Raw => break Ok(false),
+                Ok(0) => out.extend_from_slice(LAST_CHUNK),
+                Ok(_) => {
+                    self.note(&input);
+                    put(&mut out, &input, outgoing);
+                }
+                Err(fault) => break Err(fault),
+            }
+            let (sent, kept) = self.send_bytes(out).await;
+            out = kept;
+            match sent {
+                Err(fault) => break Err(fault),
+                Ok(()) if received == Ok(0) => break Ok(false),
+                Ok(()) => {}
+            }
+        };
+        self.core.buffers.give(out);
+        self.core.buffers.give(input);
+        result
+    }
+}
+
+/// Appends payload as the client's framing wants it.
+pub fn put(out: &mut Vec<u8>, payload: &[u8], outgoing: Outgoing) {
+    if outgoing == Outgoing::Raw {
+        out.extend_from_slice(payload);
+    } else {
+        write_chunk_head(out, payload.len());
+        out.extend_from_slice(payload);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// A range found in a part that starts `by` bytes later.
+pub const fn shifted(range: &Range<usize>, by: usize) -> Range<usize> {
+    range.start + by..range.end + by
+}

@@ -1,0 +1,345 @@
+//! Drives the core's shipper: its actions become connects, sends and timers, what happens to them becomes its events.
+//! Decides nothing about records; that is `kafka`'s.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::Mono;
+use crate::base::counters::{CoreCounters, Counter};
+use crate::base::time::Now;
+use crate::config::publish::{Answer, Board, Question};
+use crate::io::buffer::BUFFER_BYTES;
+use crate::io::clock::Clock;
+use crate::io::deadline::Deadlines;
+use crate::io::duplex::either;
+use crate::io::notify::Notify;
+use crate::io::ring_memory::{MappedSlot, PinnedBytes};
+use crate::io::socket::{Reader, Socket, Target, Writer, connect, shut_down};
+use crate::kafka::{Action, Appended, ConnId, Event, LaneId, Level, Out, Shipper, SlotId};
+
+/// Milliseconds to wait for a broker's name to be resolved.
+const RESOLVE_TIMEOUT_MS: u64 = 5_000;
+/// Milliseconds to wait for a broker to accept a connection.
+const CONNECT_TIMEOUT_MS: u64 = 10_000;
+
+/// The core's other tasks run at least this often, even if the shipper wanted to be told of every instant.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(200);
+
+/// What waits to be sent to a broker.
+enum Outgoing {
+    Request(Vec<u8>),
+    Batch(SlotId, PinnedBytes),
+}
+
+/// One connection to a broker, from the order to connect until both directions have ended.
+#[derive(Default)]
+struct Link {
+    outgoing: RefCell<VecDeque<Outgoing>>,
+    more: Notify,
+    /// Set when nothing more may be sent: the machine closed it, or the peer did.
+    closed: Cell<bool>,
+    fd: Cell<Option<std::os::fd::RawFd>>,
+}
+
+/// An answer that a task waits for.
+#[derive(Default)]
+struct Pending {
+    answer: RefCell<Option<Result<Vec<SocketAddr>, String>>>,
+    arrived: Notify,
+}
+
+/// The core's shipper with its connections and its timer.
+pub struct Ship {
+    shipper: RefCell<Shipper<MappedSlot>>,
+    links: RefCell<HashMap<ConnId, Rc<Link>>>,
+    pending: RefCell<HashMap<u64, Rc<Pending>>>,
+    next_token: Cell<u64>,
+    armed: Cell<Mono>,
+    rearm: Notify,
+    core: usize,
+    board: Arc<Board>,
+    clock: Rc<Clock>,
+    deadlines: Rc<Deadlines>,
+}
+
+/// No wake-up is set.
+const FOREVER: Mono = Mono::from_ns(u64::MAX);
+
+impl Ship {
+    /// A ship for `core`; [`Ship::timer`] must run beside it.
+    pub fn new(
+        shipper: Shipper<MappedSlot>,
+        core: usize,
+        board: Arc<Board>,
+        clock: Rc<Clock>,
+        deadlines: Rc<Deadlines>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            shipper: RefCell::new(shipper),
+            links: RefCell::default(),
+            pending: RefCell::default(),
+            next_token: Cell::new(0),
+            armed: Cell::new(FOREVER),
+            rearm: Notify::default(),
+            core,
+            board,
+            clock,
+            deadlines,
+        })
+    }
+
+    /// Puts an entry into its lane's open batch.
+    pub fn append(self: &Rc<Self>, lane: LaneId, now: Now, render: &mut dyn FnMut(&mut Out<'_>)) -> Appended {
+        let appended = self.shipper.borrow_mut().append(lane, now, render);
+        self.drive();
+        appended
+    }
+
+    /// Looks at or changes the shipper, then does what it wants done.
+    pub fn with<T>(self: &Rc<Self>, ask: impl FnOnce(&mut Shipper<MappedSlot>) -> T) -> T {
+        let answer = ask(&mut self.shipper.borrow_mut());
+        self.drive();
+        answer
+    }
+
+    /// Hands a resolved name to the task that waits for it.
+    pub fn deliver(&self, answer: Answer) {
+        if let Some(pending) = self.pending.borrow_mut().remove(&answer.token) {
+            *pending.answer.borrow_mut() = Some(answer.addresses);
+            pending.arrived.notify();
+        }
+    }
+
+    /// Copies the shipper's numbers to where the metrics endpoint reads them.
+    pub fn publish(&self, counters: &CoreCounters) {
+        let shipper = self.shipper.borrow();
+        let stats = shipper.stats();
+        let numbers = [
+            (Counter::EntriesAccepted, stats.accepted),
+            (Counter::EntriesDelivered, stats.delivered),
+            (Counter::EntriesHeld, shipper.held_entries()),
+            (Counter::EntriesInDoubt, stats.in_doubt),
+            (Counter::EntriesLost, stats.lost.total()),
+            (Counter::EntriesDropped, stats.dropped),
+            (Counter::EntriesTooLarge, stats.too_large),
+            (Counter::BatchesSent, stats.batches_sent),
+            (Counter::BatchesRetried, stats.batches_retried),
+            (Counter::BytesDelivered, stats.bytes_delivered),
+            (Counter::RingSlotsUsed, stats.slots_used),
+            (Counter::RingSlots, stats.slots),
+            (Counter::BrokerConnections, stats.connections),
+        ];
+        for (counter, value) in numbers {
+            counters.set(counter, value);
+        }
+    }
+
+    /// Entries that were accepted, or should have been, and did not reach Kafka for sure.
+    pub fn lost(&self) -> u64 {
+        let shipper = self.shipper.borrow();
+        let stats = shipper.stats();
+        stats.lost.total() + stats.in_doubt + stats.dropped + stats.too_large
+    }
+
+    /// Tells the shipper that time has passed, whenever it asked to be told. Runs as long as the core.
+    pub async fn timer(self: Rc<Self>) {
+        loop {
+            let wake = self.shipper.borrow().next_wake();
+            self.armed.set(wake.unwrap_or(FOREVER));
+            match wake {
+                None => self.rearm.notified().await,
+                Some(at) => {
+                    let left = Duration::from_nanos(at.ns_since(self.clock.mono())).max(SHORTEST_SLEEP);
+                    either(self.rearm.notified(), monoio::time::sleep(left)).await;
+                }
+            }
+            self.shipper.borrow_mut().on_time(self.clock.now());
+            self.drive();
+        }
+    }
+
+    /// Does what the shipper wants done.
+    fn drive(self: &Rc<Self>) {
+        loop {
+            let Some(action) = self.shipper.borrow_mut().poll_action() else { break };
+            self.act(action);
+        }
+        let wake = self.shipper.borrow().next_wake().unwrap_or(FOREVER);
+        if wake < self.armed.get() {
+            self.armed.set(wake);
+            self.rearm.notify();
+        }
+    }
+
+    fn act(self: &Rc<Self>, action: Action) {
+        match action {
+            Action::Connect { conn, host, port } => {
+                let link = Rc::new(Link::default());
+                self.links.borrow_mut().insert(conn, Rc::clone(&link));
+                monoio::spawn(Rc::clone(self).link(conn, link, host, port));
+            }
+            Action::Send { conn, bytes } => self.queue(conn, Outgoing::Request(bytes)),
+            Action::SendBatch { conn, slot, range } => {
+                let pinned = self.shipper.borrow().slot_bytes(slot).pinned(range);
+                self.queue(conn, Outgoing::Batch(slot, pinned));
+            }
+            Action::Close { conn } => {
+                if let Some(link) = self.links.borrow_mut().remove(&conn) {
+                    link.close();
+                }
+            }
+            Action::Report { level, text } => match level {
+                Level::Error => log::error!("{text}"),
+                Level::Warn => log::warn!("{text}"),
+                Level::Info => log::info!("{text}"),
+            },
+        }
+    }
+
+    /// Queues for a connection; one that is gone answers for its batches at once.
+    fn queue(self: &Rc<Self>, conn: ConnId, outgoing: Outgoing) {
+        let link = self.links.borrow().get(&conn).cloned();
+        match (link, outgoing) {
+            (Some(link), outgoing) if !link.closed.get() => {
+                link.outgoing.borrow_mut().push_back(outgoing);
+                link.more.notify();
+            }
+            (_, Outgoing::Batch(slot, _)) => self.tell(Event::Sent { conn, slot: Some(slot) }),
+            (_, Outgoing::Request(_)) => {}
+        }
+    }
+
+    fn tell(&self, event: Event<'_>) {
+        self.shipper.borrow_mut().on_event(event, self.clock.now());
+    }
+
+    /// A connection's life: resolve, connect, send and receive until it ends.
+    async fn link(self: Rc<Self>, conn: ConnId, link: Rc<Link>, host: String, port: u16) {
+        let socket = match self.reach(&host, port).await {
+            Ok(socket) => socket,
+            Err(reason) => {
+                if !link.closed.replace(true) {
+                    self.links.borrow_mut().remove(&conn);
+                    self.tell(Event::ConnectFailed { conn, reason: &reason });
+                    self.drive();
+                }
+                return;
+            }
+        };
+        if link.closed.get() {
+            return;
+        }
+        let fd = socket.fd();
+        link.fd.set(Some(fd));
+        let Socket { mut reader, writer, .. } = socket;
+        monoio::spawn(Rc::clone(&self).send_all(conn, Rc::clone(&link), writer));
+        self.tell(Event::Connected { conn });
+        self.drive();
+        let reason = self.receive_all(conn, &link, &mut reader).await;
+        if !link.closed.replace(true) {
+            self.links.borrow_mut().remove(&conn);
+            self.tell(Event::Closed { conn, reason: &reason });
+        }
+        // The reader still holds the descriptor: until here it cannot have become somebody else's.
+        shut_down(fd);
+        link.fd.set(None);
+        drop(reader);
+        link.more.notify();
+        self.drive();
+    }
+
+    async fn receive_all(self: &Rc<Self>, conn: ConnId, link: &Link, reader: &mut Reader) -> String {
+        let mut buffer = Vec::with_capacity(BUFFER_BYTES);
+        loop {
+            buffer.clear();
+            let (result, filled) = reader.read(buffer).await;
+            buffer = filled;
+            match result {
+                Ok(0) => return "it closed the connection".to_owned(),
+                Err(error) => return error.to_string(),
+                Ok(_) if link.closed.get() => return String::new(),
+                Ok(_) => {
+                    self.tell(Event::Received { conn, bytes: &buffer });
+                    self.drive();
+                }
+            }
+        }
+    }
+
+    /// Sends in order what is queued; every batch is answered by one `Sent`, whether it went out or not.
+    async fn send_all(self: Rc<Self>, conn: ConnId, link: Rc<Link>, mut writer: Writer) {
+        loop {
+            let next = link.outgoing.borrow_mut().pop_front();
+            let slot = match next {
+                None if link.closed.get() => return,
+                None => {
+                    link.more.notified().await;
+                    continue;
+                }
+                Some(Outgoing::Request(bytes)) => {
+                    if !link.closed.get() && writer.write_all(bytes).await.0.is_err() {
+                        link.shut_down();
+                    }
+                    continue;
+                }
+                Some(Outgoing::Batch(slot, bytes)) => {
+                    if !link.closed.get() && writer.write_all(bytes).await.0.is_err() {
+                        link.shut_down();
+                    }
+                    slot
+                }
+            };
+            self.tell(Event::Sent { conn, slot: Some(slot) });
+            self.drive();
+        }
+    }
+
+    async fn reach(&self, host: &str, port: u16) -> Result<Socket, String> {
+        let addresses = match host.parse::<IpAddr>() {
+            Ok(address) => vec![SocketAddr::new(address, port)],
+            Err(_) => self.resolve(host, port).await?,
+        };
+        let mut reason = format!("{host} has no address");
+        for address in addresses {
+            match connect(&Target::Tcp(address), CONNECT_TIMEOUT_MS, &self.deadlines).await {
+                Ok(socket) => return Ok(socket),
+                Err(error) => reason = format!("{address}: {error}"),
+            }
+        }
+        Err(reason)
+    }
+
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+        let token = self.next_token.get();
+        self.next_token.set(token + 1);
+        let pending = Rc::new(Pending::default());
+        self.pending.borrow_mut().insert(token, Rc::clone(&pending));
+        let question = Question { core: self.core, token, host: host.to_owned(), port };
+        if self.board.ask(question) {
+            let timeout = monoio::time::sleep(Duration::from_millis(RESOLVE_TIMEOUT_MS));
+            either(pending.arrived.notified(), timeout).await;
+        }
+        self.pending.borrow_mut().remove(&token);
+        let answer = pending.answer.borrow_mut().take();
+        answer.unwrap_or_else(|| Err(format!("the name {host} was not resolved in {RESOLVE_TIMEOUT_MS} ms")))
+    }
+}
+
+impl Link {
+    /// The machine wants no more of it.
+    fn close(&self) {
+        self.closed.set(true);
+        self.shut_down();
+        self.more.notify();
+    }
+
+    fn shut_down(&self) {
+        if let Some(fd) = self.fd.get() {
+            shut_down(fd);
+        }
+    }
+}

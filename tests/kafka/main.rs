@@ -1,0 +1,4 @@
+//! Kafka, as the product meets it: reading back against the dev broker.
+
+mod reading_back;
+mod terminal;
