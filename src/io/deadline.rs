@@ -5,10 +5,12 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-use super::socket::shut_down;
+use super::socket::{is_closed, shut_down};
 
 /// Milliseconds between two sweeps: how late a deadline may be noticed.
 pub const TICK_MS: u64 = 100;
+/// Milliseconds between two looks at clients that wait for an upstream.
+const LOOK_MS: u64 = 1_000;
 /// A deadline that never passes.
 const NEVER: u64 = u64::MAX;
 
@@ -18,11 +20,21 @@ struct Entry {
     due_ms: u64,
     fired: bool,
     resting: bool,
+    /// The socket on whose behalf this one's peer waits, while it does.
+    partner: Option<RawFd>,
+    gone: bool,
+}
+
+impl Entry {
+    const fn new(fd: RawFd) -> Self {
+        Self { fd, due_ms: NEVER, fired: false, resting: false, partner: None, gone: false }
+    }
 }
 
 /// All deadlines of one core.
 #[derive(Debug, Default)]
 pub struct Deadlines {
+    looked_ms: Cell<u64>,
     entries: RefCell<Vec<Entry>>,
     free: RefCell<Vec<usize>>,
     now_ms: Cell<u64>,
@@ -31,7 +43,7 @@ pub struct Deadlines {
 impl Deadlines {
     /// Registers a socket, without a deadline yet. The guard must go before the descriptor is closed.
     pub fn watch(self: &Rc<Self>, fd: RawFd) -> Deadline {
-        let entry = Entry { fd, due_ms: NEVER, fired: false, resting: false };
+        let entry = Entry::new(fd);
         let mut entries = self.entries.borrow_mut();
         let index = match self.free.borrow_mut().pop() {
             Some(index) => {
@@ -54,6 +66,23 @@ impl Deadlines {
                 entry.due_ms = NEVER;
                 entry.fired = true;
                 shut_down(entry.fd);
+            }
+        }
+        if now_ms >= self.looked_ms.get() + LOOK_MS {
+            self.looked_ms.set(now_ms);
+            self.look_for_gone();
+        }
+    }
+
+    /// A client that left while its upstream thinks: the upstream is let go, so that nobody works for nobody.
+    fn look_for_gone(&self) {
+        for entry in self.entries.borrow_mut().iter_mut() {
+            if let Some(partner) = entry.partner
+                && is_closed(entry.fd)
+            {
+                entry.partner = None;
+                entry.gone = true;
+                shut_down(partner);
             }
         }
     }
@@ -95,6 +124,17 @@ impl Deadline {
         self.table.entries.borrow()[self.index].due_ms != NEVER
     }
 
+    /// While `partner` is awaited: looks now and then whether this socket's peer is still there, and shuts `partner` down if not.
+    /// Must be taken back (`None`) before `partner` is closed.
+    pub fn watch_for(&self, partner: Option<RawFd>) {
+        self.table.entries.borrow_mut()[self.index].partner = partner;
+    }
+
+    /// True if the peer left while a partner was awaited.
+    pub fn gone(&self) -> bool {
+        self.table.entries.borrow()[self.index].gone
+    }
+
     /// Marks whether the socket may be shut down at any time without loss.
     pub fn rest(&self, resting: bool) {
         self.table.entries.borrow_mut()[self.index].resting = resting;
@@ -108,7 +148,7 @@ impl Deadline {
 
 impl Drop for Deadline {
     fn drop(&mut self) {
-        self.table.entries.borrow_mut()[self.index] = Entry { fd: -1, due_ms: NEVER, fired: false, resting: false };
+        self.table.entries.borrow_mut()[self.index] = Entry::new(-1);
         self.table.free.borrow_mut().push(self.index);
     }
 }

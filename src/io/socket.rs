@@ -190,6 +190,16 @@ pub fn shut_down(fd: RawFd) {
     let _ = with_socket(fd, |socket| socket.shutdown(std::net::Shutdown::Both));
 }
 
+/// True if the peer has said that it will send nothing more; bytes that it sent before hide that.
+pub fn is_closed(fd: RawFd) -> bool {
+    let mut byte = [std::mem::MaybeUninit::uninit(); 1];
+    let peeked = with_socket(fd, |socket| socket.recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT));
+    match peeked {
+        Ok(count) => count == 0,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+    }
+}
+
 fn with_socket<T>(fd: RawFd, ask: impl FnOnce(SockRef<'_>) -> T) -> T {
     // SAFETY: callers hold the socket (or the deadline guard that must go before it), so the descriptor is open while `ask` runs.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };

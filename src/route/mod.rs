@@ -3,6 +3,8 @@
 
 pub mod cidr;
 pub mod expr;
+mod pattern;
+mod prefix;
 pub mod table;
 
 pub use cidr::Cidr;

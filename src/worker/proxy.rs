@@ -62,6 +62,10 @@ pub async fn run(
             // Only a cut connection says truly that the rest will not come.
             return After::Close;
         }
+        if client.deadline.gone() {
+            scratch.facts.status = 499;
+            return After::Close;
+        }
         if failed.fault.side == Side::Downstream {
             return client_fault(core, client, scratch, failed.fault).await;
         }

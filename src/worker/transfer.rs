@@ -89,6 +89,7 @@ pub async fn transfer(
         },
     };
     let first = &input[request.len..];
+    deadline.watch_for(Some(upstream_fd));
     let (ended, uploaded) = if request.body == BodyLength::None {
         let uploaded = upload.run(head_up, first, BodyLength::None).await;
         match uploaded.fault {
@@ -117,6 +118,7 @@ pub async fn transfer(
         })
         .await
     };
+    client.deadline.watch_for(None);
     settle(client, scratch, ended, uploaded, discard.get()).map_err(|fault| fail(fault, head_sent.get()))
 }
 
