@@ -1,6 +1,6 @@
 //! Which room may use what: ARCHITECTURE §2's table, and the checks that hold it.
 
-use crate::rules::Finding;
+use crate::rules::{Finding, is_test};
 use crate::tokens::{Token, tokens, without_tests};
 
 /// One room: its layer, and what it may use besides every lower layer it is given.
@@ -42,6 +42,9 @@ const ROOMS: &[Room] = &[
     room("control", all_of!("base" "http" "route" "upstream" "log" "kafka" "spool" "config"), false),
 ];
 
+/// Layer 6: `main.rs` and the commands behind it.
+const COMMAND_LINE: &[&str] = &["main", "command"];
+
 /// Crates that only some places may name: crate, places, by the beginning of the path. The command line may name them too,
 /// except where `ONLY` says otherwise.
 const CRATES: &[(&str, &[&str])] = &[
@@ -71,26 +74,20 @@ const OUTSIDE: &[(&str, &str)] = &[
 /// Crates that reach outside.
 const OUTSIDE_CRATES: &[&str] = &["libc", "socket2", "getrandom", "monoio", "tokio", "axum", "redb", "io_uring"];
 
-/// The room a file belongs to; `main` for the command line's own modules, nothing for `lib.rs`.
-fn room_of(path: &str, of_main: &[String]) -> Option<String> {
+/// The room a file belongs to; nothing for `lib.rs`, which only lists them.
+fn room_of(path: &str) -> Option<&str> {
     let first = path.trim_start_matches("src/").split('/').next()?.trim_end_matches(".rs");
-    match first {
-        "lib" => None,
-        _ if of_main.iter().any(|module| module == first) => Some("main".to_owned()),
-        _ => Some(first.to_owned()),
-    }
+    Some(first).filter(|room| *room != "lib")
 }
 
-/// Modules that a source file declares with `mod name;` or `mod name {`.
-pub fn modules_declared(text: &str) -> Vec<String> {
-    let all = without_tests(&tokens(text));
-    let is_declaration = |pair: &&[Token]| pair[0].text == "mod" && pair[1].is_word();
-    all.windows(2).filter(is_declaration).map(|pair| pair[1].text.clone()).collect()
+/// Layer 6: may use everything.
+fn is_command_line(path: &str) -> bool {
+    room_of(path).is_some_and(|room| COMMAND_LINE.contains(&room))
 }
 
 /// Product code only: files of tests and `#[cfg(test)]` items may look anywhere.
 fn product_tokens(path: &str, text: &str) -> Vec<Token> {
-    if path.ends_with("/tests.rs") || path.contains("/tests/") {
+    if is_test(path) {
         return Vec::new();
     }
     without_tests(&tokens(text))
@@ -147,8 +144,8 @@ fn follow(all: &[Token], mut at: usize, prefix: &mut Vec<String>, found: &mut Ve
 }
 
 /// Every use of another room that is not in the table.
-pub fn edges(path: &str, text: &str, of_main: &[String]) -> Vec<Finding> {
-    let Some(from) = room_of(path, of_main).filter(|room| room != "main") else { return Vec::new() };
+pub fn edges(path: &str, text: &str) -> Vec<Finding> {
+    let Some(from) = room_of(path).filter(|_| !is_command_line(path)) else { return Vec::new() };
     let Some(room) = ROOMS.iter().find(|room| room.name == from) else {
         return vec![Finding::new(path, 1, format!("room {from} has no row in ARCHITECTURE §2's table"))];
     };
@@ -156,7 +153,7 @@ pub fn edges(path: &str, text: &str, of_main: &[String]) -> Vec<Finding> {
     let mut wrong = Vec::new();
     for found in paths(&all, |word| word == "crate") {
         let (to, module) = (found.words.get(1), found.words.get(2));
-        let Some(to) = to.filter(|to| **to != from && to.as_str() != "*") else { continue };
+        let Some(to) = to.filter(|to| to.as_str() != from && to.as_str() != "*") else { continue };
         let Some((_, only)) = room.uses.iter().find(|(name, _)| name == to) else {
             wrong.push(Finding::new(path, found.line, format!("{from} → {to} is no edge of the table")));
             continue;
@@ -183,10 +180,9 @@ fn climbs(path: &str, all: &[Token]) -> Vec<Finding> {
 }
 
 /// Crates named where they do not belong.
-pub fn foreign_crates(path: &str, text: &str, of_main: &[String]) -> Vec<Finding> {
-    let is_main = room_of(path, of_main).is_some_and(|room| room == "main");
+pub fn foreign_crates(path: &str, text: &str) -> Vec<Finding> {
     let all = product_tokens(path, text);
-    let lists = CRATES.iter().map(|row| (row, !is_main)).chain(ONLY.iter().map(|row| (row, true)));
+    let lists = CRATES.iter().map(|row| (row, !is_command_line(path))).chain(ONLY.iter().map(|row| (row, true)));
     let mut wrong = Vec::new();
     for ((name, places), applies) in lists {
         if !applies || places.iter().any(|place| path.starts_with(place)) {
@@ -201,7 +197,7 @@ pub fn foreign_crates(path: &str, text: &str, of_main: &[String]) -> Vec<Finding
 
 /// What a pure room must not know.
 pub fn impurities(path: &str, text: &str) -> Vec<Finding> {
-    let is_pure = room_of(path, &[]).is_some_and(|from| ROOMS.iter().any(|room| room.pure && room.name == from));
+    let is_pure = room_of(path).is_some_and(|from| ROOMS.iter().any(|room| room.pure && room.name == from));
     if !is_pure {
         return Vec::new();
     }
@@ -233,47 +229,44 @@ mod tests {
 
     #[test]
     fn a_planted_edge_is_found_in_a_use_a_group_and_a_body() {
-        let none: &[String] = &[];
-        assert_eq!(edges("src/http/head.rs", "use crate::log::plan::Plan;", none).len(), 1);
-        assert_eq!(edges("src/control/admin.rs", "use crate::{base::Fault, io::clock};", none).len(), 1);
-        assert_eq!(edges("src/io/relay.rs", "fn a() { crate::config::snapshot::b() }", none).len(), 1);
-        assert_eq!(edges("src/config/mod.rs", "use crate::route::Table;", none), []);
-        assert_eq!(edges("src/http/head.rs", "use crate::http::Span; // crate::io\n", none), []);
+        assert_eq!(edges("src/http/head.rs", "use crate::log::plan::Plan;").len(), 1);
+        assert_eq!(edges("src/control/admin.rs", "use crate::{base::Fault, io::clock};").len(), 1);
+        assert_eq!(edges("src/io/relay.rs", "fn a() { crate::config::snapshot::b() }").len(), 1);
+        assert_eq!(edges("src/config/mod.rs", "use crate::route::Table;"), []);
+        assert_eq!(edges("src/http/head.rs", "use crate::http::Span; // crate::io\n"), []);
     }
 
     #[test]
     fn an_edge_for_one_module_is_no_edge_for_another() {
-        let none: &[String] = &[];
-        assert_eq!(edges("src/log/entry.rs", "use crate::kafka::batch::Open;", none), []);
-        assert_eq!(edges("src/log/entry.rs", "use crate::kafka::{batch, ring::Ring};", none).len(), 1);
-        assert_eq!(edges("src/log/entry.rs", "use crate::kafka;", none).len(), 1);
+        assert_eq!(edges("src/log/entry.rs", "use crate::kafka::batch::Open;"), []);
+        assert_eq!(edges("src/log/entry.rs", "use crate::kafka::{batch, ring::Ring};").len(), 1);
+        assert_eq!(edges("src/log/entry.rs", "use crate::kafka;").len(), 1);
     }
 
     #[test]
     fn a_room_without_a_row_is_found_and_the_command_line_is_none() {
-        assert_eq!(whats(&edges("src/cache/mod.rs", "", &[])), ["room cache has no row in ARCHITECTURE §2's table"]);
-        assert_eq!(edges("src/demo.rs", "use crate::io::a;", &["demo".to_owned()]), []);
-        assert_eq!(modules_declared("mod demo;\nmod doctor;\n#[cfg(test)] mod tests;"), ["demo", "doctor"]);
+        assert_eq!(whats(&edges("src/cache/mod.rs", "")), ["room cache has no row in ARCHITECTURE §2's table"]);
+        assert_eq!(edges("src/command/demo.rs", "use crate::io::a;"), []);
+        assert_eq!(edges("src/lib.rs", "pub use crate::io::a;"), []);
     }
 
     #[test]
     fn a_planted_climb_out_of_the_room_is_found() {
-        assert_eq!(edges("src/http/mod.rs", "use super::log::a;", &[]).len(), 1);
-        assert_eq!(edges("src/http/head.rs", "use super::fields::Span;", &[]), []);
-        assert_eq!(edges("src/http/head.rs", "use super::super::log::a;", &[]).len(), 1);
-        assert_eq!(edges("src/control/store/yaml.rs", "use super::super::admin::a;", &[]), []);
+        assert_eq!(edges("src/http/mod.rs", "use super::log::a;").len(), 1);
+        assert_eq!(edges("src/http/head.rs", "use super::fields::Span;"), []);
+        assert_eq!(edges("src/http/head.rs", "use super::super::log::a;").len(), 1);
+        assert_eq!(edges("src/control/store/yaml.rs", "use super::super::admin::a;"), []);
     }
 
     #[test]
     fn a_planted_foreign_crate_is_found_outside_its_room_and_allowed_in_tests() {
-        let none: &[String] = &[];
-        assert_eq!(foreign_crates("src/kafka/batch.rs", "use kafka_protocol::messages::A;", none).len(), 1);
-        assert_eq!(foreign_crates("src/main.rs", "use kafka_protocol::a;", &["main".to_owned()]).len(), 1);
-        assert_eq!(foreign_crates("src/kafka/codec/mod.rs", "use kafka_protocol::messages::A;", none), []);
-        assert_eq!(foreign_crates("src/control/admin.rs", "fn a() { monoio::spawn(b) }", none).len(), 1);
-        assert_eq!(foreign_crates("src/main.rs", "fn a() { monoio::b() }", &["main".to_owned()]), []);
+        assert_eq!(foreign_crates("src/kafka/batch.rs", "use kafka_protocol::messages::A;").len(), 1);
+        assert_eq!(foreign_crates("src/main.rs", "use kafka_protocol::a;").len(), 1);
+        assert_eq!(foreign_crates("src/kafka/codec/mod.rs", "use kafka_protocol::messages::A;"), []);
+        assert_eq!(foreign_crates("src/control/admin.rs", "fn a() { monoio::spawn(b) }").len(), 1);
+        assert_eq!(foreign_crates("src/main.rs", "fn a() { monoio::b() }"), []);
         let in_tests = "#[cfg(test)]\nmod tests { use kafka_protocol::a; }";
-        assert_eq!(foreign_crates("src/kafka/batch.rs", in_tests, none), []);
+        assert_eq!(foreign_crates("src/kafka/batch.rs", in_tests), []);
     }
 
     #[test]
