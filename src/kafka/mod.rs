@@ -3,9 +3,15 @@
 pub mod batch;
 pub mod codec;
 pub mod compress;
+pub mod connection;
 pub mod event;
 pub mod head;
+pub mod lane;
+pub mod metadata;
 pub mod options;
+pub mod partition;
+pub mod producer;
+pub mod retry;
 pub mod ring;
 pub mod shipper;
 pub mod stats;
