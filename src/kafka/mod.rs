@@ -14,6 +14,7 @@ pub mod producer;
 pub mod retry;
 pub mod ring;
 pub mod shipper;
+pub mod sink;
 pub mod stats;
 mod varint;
 

@@ -353,6 +353,18 @@ impl Queue {
         self.resolve_part(ring, id, outcome, resolved);
     }
 
+    /// A batch whose bytes cannot be brought into the shape that Kafka asked for.
+    pub fn drop_unsendable<M: SlotMemory>(&mut self, ring: &mut Ring<M>, id: SlotId, resolved: &mut Vec<Resolved>) {
+        let outcome = Outcome::Lost(LostReason::TooLarge);
+        let entries = ring.slot(id).batch.entries_left();
+        let bytes = ring.slot(id).batch.part_bytes();
+        self.batches.retain(|other| *other != id);
+        resolved.push(Resolved { slot: id, entries, bytes, outcome, whole: true });
+        self.reset = self.reset.max_of(Reset::Epoch);
+        self.draining = true;
+        self.settle(ring, resolved);
+    }
+
     /// Gives up what failed more often than the operator allowed.
     fn expire<M: SlotMemory>(&mut self, ring: &mut Ring<M>, patience: Patience, resolved: &mut Vec<Resolved>) {
         let Some(max_retry) = patience.max_retry else { return };
