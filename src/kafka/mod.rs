@@ -1,15 +1,23 @@
-//! Pure: how records reach Kafka, and how they are read back. Record batches in wire layout, the ring they lie in, the producer as a state machine.
+//! Pure: how records reach Kafka, and how they are read back. Record batches in wire layout, the ring they lie in, the producer as
+//! a state machine.
 
 pub mod batch;
 pub mod codec;
 pub mod compress;
+pub mod connection;
 pub mod decompress;
 pub mod event;
 pub mod head;
+pub mod lane;
+pub mod metadata;
 pub mod options;
+pub mod partition;
+pub mod producer;
 pub mod records;
+pub mod retry;
 pub mod ring;
 pub mod shipper;
+pub mod sink;
 pub mod stats;
 mod varint;
 

@@ -1,4 +1,16 @@
-//! The ring.
+//! The ring: who holds which slot, what lies in it, and which slots stand still because a write of them is under way.
+//!
+//! ```text
+//! free → open → queued ⇄ in flight → acknowledged → free        (last used, first taken: resident memory stays small)
+//! ```
+
+use super::batch::{HEADROOM_BYTES, Identity, Sealed, TAILROOM_BYTES};
+use super::event::SlotId;
+
+/// The fewest slots a ring may have: one fills while one is in flight.
+pub const SLOTS_MIN: usize = 2;
+/// Slots that each sink can always get, at most (`1 / (2 × sinks)` of the ring, if that is less; at least one).
+pub const SLOTS_PER_SINK: usize = 8;
 
 /// The memory of one slot. It does not move while the shipper lives.
 pub trait SlotMemory {
@@ -15,5 +27,224 @@ impl SlotMemory for Vec<u8> {
 
     fn bytes_mut(&mut self) -> &mut [u8] {
         self
+    }
+}
+
+/// What is being done with a slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Nothing lies in it.
+    #[default]
+    Free,
+    /// A lane writes into it.
+    Open,
+    /// A sealed batch waits to be sent, for the first time or again.
+    Queued,
+    /// A sealed batch was sent and is not answered.
+    InFlight,
+    /// Its sequence was not the one expected (45) though an earlier attempt may have been appended: whether it was shows with the
+    /// batches behind it.
+    Held,
+    /// Resolved, but a write of it is still under way.
+    Resolved,
+}
+
+/// A sealed batch's way into Kafka.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// All that is left of it.
+    pub whole: Sealed,
+    /// What is sent next: all of it, or its first records after a MESSAGE_TOO_LARGE.
+    pub part: Sealed,
+    /// Frozen once it was sent, until its refusal is definite.
+    pub identity: Option<Identity>,
+    /// True if an attempt's outcome could not be learnt.
+    pub doubt: bool,
+    /// Attempts that failed.
+    pub failures: u32,
+    /// True if it was ever sent.
+    pub sent: bool,
+    /// Arrays only: entries of each record, from the first that is left on.
+    pub record_entries: Vec<u32>,
+    /// True once the header in memory is the one to be sent.
+    pub headed: bool,
+    /// True once it was cut: nothing of its lane's partition is sent beside it.
+    pub in_parts: bool,
+    /// To be cut to so many records before it is sent again.
+    pub want_records: Option<u32>,
+    /// What was sent is resolved; the rest is to be moved to the front before it is sent.
+    pub want_rest: bool,
+    /// What the tail of a part's request lies on.
+    under_tail: Option<[u8; TAILROOM_BYTES]>,
+}
+
+impl Batch {
+    /// Begins anew with these records. The entries of each record stay.
+    pub fn seal(&mut self, sealed: Sealed) {
+        self.whole = sealed;
+        self.part = sealed;
+        self.identity = None;
+        self.doubt = false;
+        self.failures = 0;
+        self.sent = false;
+        self.headed = false;
+        self.in_parts = false;
+        self.want_records = None;
+        self.want_rest = false;
+        self.under_tail = None;
+    }
+
+    /// True if it is sent in parts.
+    pub const fn is_cut(&self) -> bool {
+        self.part.records < self.whole.records
+    }
+
+    /// Bytes of what is sent next, header included.
+    pub const fn part_bytes(&self) -> usize {
+        self.part.end - HEADROOM_BYTES
+    }
+
+    /// Keeps what the request's tail will be written over.
+    pub fn keep_under_tail(&mut self, memory: &[u8]) {
+        if self.is_cut() && self.under_tail.is_none() {
+            let under = memory.get(self.part.end..).and_then(<[u8]>::first_chunk::<TAILROOM_BYTES>);
+            self.under_tail = under.copied();
+        }
+    }
+
+    /// Puts back what the tail was written over.
+    pub fn put_back_tail(&mut self, memory: &mut [u8]) {
+        if let Some(under) = self.under_tail.take()
+            && let Some(room) = memory.get_mut(self.part.end..self.part.end + TAILROOM_BYTES)
+        {
+            room.copy_from_slice(&under);
+        }
+    }
+
+    /// Entries of the first `records` records.
+    pub fn entries_of(&self, records: u32) -> u64 {
+        if self.record_entries.is_empty() {
+            return u64::from(records);
+        }
+        self.record_entries.iter().take(records as usize).map(|entries| u64::from(*entries)).sum()
+    }
+}
+
+/// One slot.
+#[derive(Debug)]
+pub struct Slot<M> {
+    /// Its bytes.
+    pub memory: M,
+    /// What is being done with it.
+    pub state: State,
+    /// What lies in it, once sealed.
+    pub batch: Batch,
+    /// Writes under way.
+    pub pins: u32,
+    /// Index of the lane that holds it.
+    pub lane: u32,
+}
+
+/// All slots of a core.
+#[derive(Debug)]
+pub struct Ring<M> {
+    slots: Vec<Slot<M>>,
+    free: Vec<SlotId>,
+}
+
+impl<M: SlotMemory> Ring<M> {
+    /// A ring of free slots.
+    pub fn new(memory: Vec<M>) -> Self {
+        let free = (0..memory.len() as u32).rev().map(SlotId).collect();
+        let slot = |memory| Slot { memory, state: State::Free, batch: Batch::default(), pins: 0, lane: 0 };
+        Self { slots: memory.into_iter().map(slot).collect(), free }
+    }
+
+    /// Slots in all.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// True without slots.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Slots that are free.
+    pub fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    /// The slot. Panics on a number that this ring did not give out.
+    pub fn slot(&self, id: SlotId) -> &Slot<M> {
+        &self.slots[id.0 as usize]
+    }
+
+    /// The slot, to change. Panics on a number that this ring did not give out.
+    pub fn slot_mut(&mut self, id: SlotId) -> &mut Slot<M> {
+        &mut self.slots[id.0 as usize]
+    }
+
+    /// Two slots at once; None if they are the same.
+    pub fn two(&mut self, one: SlotId, other: SlotId) -> Option<(&mut Slot<M>, &mut Slot<M>)> {
+        let [one, other] = self.slots.get_disjoint_mut([one.0 as usize, other.0 as usize]).ok()?;
+        Some((one, other))
+    }
+
+    /// Takes the slot that was used last.
+    pub fn take(&mut self, lane: u32) -> Option<SlotId> {
+        let id = self.free.pop()?;
+        let slot = self.slot_mut(id);
+        slot.state = State::Open;
+        slot.lane = lane;
+        slot.batch.record_entries.clear();
+        Some(id)
+    }
+
+    /// Gives a slot back, now or when the writes of it that are under way have ended. True: now.
+    pub fn give_back(&mut self, id: SlotId) -> bool {
+        let slot = self.slot_mut(id);
+        if slot.pins > 0 {
+            slot.state = State::Resolved;
+            return false;
+        }
+        slot.state = State::Free;
+        self.free.push(id);
+        true
+    }
+
+    /// Every slot that holds something, with its number.
+    pub fn used(&self) -> impl Iterator<Item = (SlotId, &Slot<M>)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.state != State::Free)
+            .map(|(id, slot)| (SlotId(id as u32), slot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slot_used_last_is_taken_first() {
+        let mut ring = Ring::new(vec![vec![0u8; 8]; 3]);
+        let (first, second) = (ring.take(0), ring.take(0));
+        assert_eq!((first, second), (Some(SlotId(0)), Some(SlotId(1))));
+        assert!(ring.give_back(SlotId(0)));
+        assert_eq!(ring.take(0), Some(SlotId(0)));
+    }
+
+    #[test]
+    fn a_slot_that_is_being_written_out_is_not_free_before_the_write_ends() {
+        let mut ring = Ring::new(vec![vec![0u8; 8]; 2]);
+        let id = ring.take(0).expect("free");
+        ring.slot_mut(id).pins = 1;
+        assert!(!ring.give_back(id));
+        assert_eq!((ring.free(), ring.slot(id).state), (1, State::Resolved));
+        ring.slot_mut(id).pins = 0;
+        assert!(ring.give_back(id));
+        assert_eq!(ring.free(), 2);
     }
 }

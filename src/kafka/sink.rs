@@ -1,0 +1,80 @@
+//! A sink: one way into one cluster, what is known of the cluster, and how it is doing.
+
+use super::metadata::{Brokers, Schedule, Topic};
+use super::options::{Acks, Mode, SinkSpec};
+use crate::base::limits::IN_FLIGHT_BATCHES;
+
+/// What is wrong with a sink, as far as it was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// No broker can be connected to.
+    Unreachable,
+    /// What answers is not a Kafka, or too old a one.
+    NotKafka,
+}
+
+/// One sink.
+#[derive(Debug)]
+pub struct Sink {
+    /// What it is.
+    pub spec: SinkSpec,
+    /// Lanes that use it.
+    pub lanes: u32,
+    /// Slots that these hold.
+    pub slots: u32,
+    /// Brokers and bootstrap addresses.
+    pub brokers: Brokers,
+    /// Topics of its lanes.
+    pub topics: Vec<Topic>,
+    /// When Metadata is asked for.
+    pub metadata: Schedule,
+    /// True once the cluster refused to give producer ids.
+    pub idempotence_denied: bool,
+    /// What was said to be wrong, until it is well again.
+    pub trouble: Option<Trouble>,
+}
+
+impl Sink {
+    /// A sink that knows nothing yet.
+    pub fn new(spec: SinkSpec) -> Self {
+        let brokers = Brokers::new(&spec.bootstrap);
+        Self {
+            spec,
+            lanes: 0,
+            slots: 0,
+            brokers,
+            topics: Vec::new(),
+            metadata: Schedule::default(),
+            idempotence_denied: false,
+            trouble: None,
+        }
+    }
+
+    /// Batches of one partition that may be in flight.
+    pub const fn window(&self) -> u32 {
+        match self.spec.mode {
+            Mode::Async => IN_FLIGHT_BATCHES as u32,
+            Mode::Sync => 1,
+        }
+    }
+
+    /// True if batches carry a producer's identity.
+    pub fn is_idempotent(&self) -> bool {
+        self.spec.acks == Acks::All && !self.idempotence_denied
+    }
+
+    /// The topic's index; a new one if it is not known.
+    pub fn topic(&mut self, name: &str) -> usize {
+        if let Some(index) = self.topics.iter().position(|topic| topic.name == name) {
+            return index;
+        }
+        self.topics.push(Topic::new(name));
+        self.topics.len() - 1
+    }
+
+    /// The bootstrap list, for a line of the log.
+    pub fn name(&self) -> String {
+        let list: Vec<String> = self.spec.bootstrap.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+        list.join(",")
+    }
+}
