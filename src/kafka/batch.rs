@@ -300,7 +300,8 @@ impl OpenBatch {
     /// Puts a record's lengths right and closes it; returns the offset behind it. None if it does not fit.
     fn finish(&mut self, memory: &mut [u8], frame: Frame, value_bytes: usize) -> Option<usize> {
         let end = frame_end(frame, value_bytes);
-        let bytes = memory.get_mut(..end).filter(|_| end <= self.limit)?;
+        // Before the lengths are put right the value may lie a few bytes further back.
+        let bytes = memory.get_mut(..end.max(frame.value + value_bytes)).filter(|_| end <= self.limit)?;
         let prefix = frame.value - frame.at - 2 * frame.guess;
         let value_len = length_len(value_bytes);
         let body = prefix + value_len + value_bytes + 1;

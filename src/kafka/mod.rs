@@ -1,6 +1,8 @@
 //! Pure: how records reach Kafka. Record batches in wire layout, the ring they lie in, and the producer as a state machine.
 
 pub mod batch;
+#[cfg(test)]
+mod batch_tests;
 pub mod codec;
 pub mod compress;
 pub mod connection;
@@ -14,6 +16,8 @@ pub mod producer;
 pub mod retry;
 pub mod ring;
 pub mod shipper;
+#[cfg(test)]
+mod sim;
 pub mod sink;
 pub mod stats;
 mod varint;
