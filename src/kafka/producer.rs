@@ -7,18 +7,19 @@
 //! - Identity (producer id, epoch, sequence) is frozen at the first attempt. It is given anew only after a definite refusal.
 //! - A batch is *in doubt* once an attempt's outcome was not learnt. If it is then refused with 45, it is held, and those behind
 //!   it that are in doubt too are asked for: the broker takes, or recognises, one of them only if all before it are there. If it
-//!   recognises none, they are given up as in doubt. (Issue B asks the broker instead.)
+//!   recognises none, they are given up as in doubt. (Issue B asks the broker instead.) A batch that is acknowledged takes those
+//!   before it out of doubt.
 //!
 //! Without idempotence (acks = 1, or denied) up to five batches are in flight all the same; after an error they are sent again in
 //! order, so that records may be doubled, or stand in another order, around an error. That is what acks = 1 promises.
 
 use std::collections::VecDeque;
 
-use super::batch::{HEADROOM_BYTES, Identity, RECORDS_START, move_to_front, records_end, write_header};
+use super::batch::{Identity, RECORDS_START, TAILROOM_BYTES, move_to_front, records_end, write_header};
 use super::compress::Compressor;
 use super::event::{ConnId, SlotId};
 use super::retry::{self, Backoff, Rng, Verdict};
-use super::ring::{Ring, SlotMemory, State};
+use super::ring::{Ring, SlotMemory, State, Wire};
 use super::stats::LostReason;
 use crate::base::Mono;
 
@@ -154,11 +155,16 @@ impl Queue {
             self.next_sequence = sequence_after(self.next_sequence, slot.batch.whole.records);
             slot.batch.headed = false;
         }
-        if !slot.batch.headed {
-            write_header(memory, &slot.batch.part, slot.batch.identity.unwrap_or(Identity::NONE));
-            slot.batch.headed = true;
+        let batch = &mut slot.batch;
+        if !batch.headed {
+            let identity = batch.identity.unwrap_or(Identity::NONE);
+            match &mut batch.wire {
+                Some(wire) => write_header(&mut wire.memory, &wire.sealed, identity),
+                None => write_header(memory, &batch.part, identity),
+            }
+            batch.headed = true;
         }
-        slot.batch.keep_under_tail(memory);
+        batch.keep_under_tail(memory);
         Some(())
     }
 
@@ -166,7 +172,7 @@ impl Queue {
     pub fn sent<M: SlotMemory>(&mut self, ring: &mut Ring<M>, id: SlotId, conn: ConnId) -> bool {
         let slot = ring.slot_mut(id);
         slot.state = State::InFlight;
-        slot.pins += 1;
+        slot.pins += u32::from(slot.batch.wire.is_none());
         self.in_flight += 1;
         self.conn = Some(conn);
         std::mem::replace(&mut slot.batch.sent, true)
@@ -300,10 +306,10 @@ impl Queue {
         let idempotent = ring.slot(id).batch.identity.is_some();
         self.proven |= idempotent;
         if idempotent && self.batches.front() != Some(&id) {
-            // The broker took this one: those that were held before it are there.
+            // The broker took this one, so that it has all before it: what was in doubt there is not any more.
             let before = self.batches.iter().take_while(|other| **other != id);
-            let held = before.copied().filter(|other| ring.slot(*other).state == State::Held);
-            for other in held.collect::<Vec<_>>() {
+            let there = before.copied().filter(|other| ring.slot(*other).batch.doubt);
+            for other in there.collect::<Vec<_>>() {
                 self.resolve_part(ring, other, Outcome::Delivered, resolved);
             }
         }
@@ -468,9 +474,11 @@ impl super::ring::Batch {
         }
         self.put_back_tail(memory);
         if self.whole.attributes != 0 {
-            let end = compressor.expand_batch(memory, &self.whole)?;
-            (self.whole.end, self.whole.attributes) = (end, 0);
+            self.codec = self.whole.attributes;
+            self.part.end = compressor.expand_batch(memory, &self.whole)?;
+            (self.whole.end, self.whole.attributes) = (self.part.end, 0);
         }
+        self.wire = None;
         let mut records = self.part.records;
         if std::mem::take(&mut self.want_rest) {
             self.whole.end = move_to_front(memory, self.part.end, self.whole.end)?;
@@ -489,7 +497,13 @@ impl super::ring::Batch {
         self.part.end = records_end(memory, RECORDS_START, self.whole.end, records)?;
         self.part.entries = self.entries_of(records);
         self.headed = false;
-        debug_assert!(self.part.end > HEADROOM_BYTES);
+        if self.codec != 0 {
+            // The records must stay for the next part: a compressed part gets memory of its own.
+            let mut wire = Wire { memory: vec![0; self.part.end + TAILROOM_BYTES], sealed: self.part };
+            wire.memory[RECORDS_START..self.part.end].copy_from_slice(&memory[RECORDS_START..self.part.end]);
+            compressor.compress_attributes(self.codec, &mut wire.memory, &mut wire.sealed);
+            self.wire = Some(wire);
+        }
         Some(())
     }
 }

@@ -106,6 +106,10 @@ impl<M: SlotMemory> Shipper<M> {
             Mode::Sync => 0,
             Mode::Async => self.options.linger_ms,
         };
+        if lane.slots > 1 && (self.ring.free() == 0 || !self.may_take(index)) {
+            // No other slot to go on in, and some of ours are on their way: it grows until one comes back.
+            return;
+        }
         let due = since.plus_ms(linger_ms);
         if due <= now || open.batch.bytes() >= self.options.batch_bytes {
             self.seal_ready(index, now);
