@@ -79,7 +79,7 @@ fn arrays_close_at_the_limit_and_carry_over_to_another_slot() {
     let (mut memory, mut other) = (vec![0u8; SLOT], vec![0u8; SLOT]);
     let key = key_bytes(Some(b"k"));
     let mut open = OpenBatch::new(SLOT, 3);
-    let mut push = |open: &mut OpenBatch, memory: &mut Vec<u8>, number: u32, most| {
+    let push = |open: &mut OpenBatch, memory: &mut Vec<u8>, number: u32, most| {
         open.push_element(memory, &key, i64::from(number), most, &mut |out| out.push(number.to_string().as_bytes()))
     };
     for number in 0..3 {
