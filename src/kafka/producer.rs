@@ -523,4 +523,82 @@ mod tests {
         assert_eq!(sequence_after(i32::MAX, 1), 0);
         assert_eq!(sequence_after(i32::MAX - 1, 5), 3);
     }
+
+    /// Two batches of one record each, sent.
+    fn two_in_flight(ring: &mut Ring<Vec<u8>>) -> (Queue, [SlotId; 2]) {
+        let mut queue = Queue { producer: Some((7, 0)), proven: true, ..Queue::default() };
+        let mut compressor = Compressor::default();
+        let ids = [ring.take(0), ring.take(0)].map(|id| id.expect("free"));
+        for id in ids {
+            let slot = ring.slot_mut(id);
+            let mut open = super::super::batch::OpenBatch::new(slot.memory.len(), 2);
+            open.push_record(&mut slot.memory, &[1], 0, &mut |out| out.push(b"x")).expect("fits");
+            slot.batch.seal(open.sealed());
+            slot.state = State::Queued;
+            queue.batches.push_back(id);
+        }
+        send_all(&mut queue, ring, &mut compressor, Mono::default());
+        assert_eq!(queue.in_flight, 2);
+        (queue, ids)
+    }
+
+    fn send_all(queue: &mut Queue, ring: &mut Ring<Vec<u8>>, compressor: &mut Compressor, now: Mono) {
+        while let Next::Send(id) = queue.next(ring, 5, true, now) {
+            queue.prepare(ring, id, true, compressor).expect("whole");
+            queue.sent(ring, id, ConnId(1));
+            ring.slot_mut(id).pins = 0;
+        }
+    }
+
+    const PATIENCE: Patience = Patience { backoff: Backoff { first_ms: 10, max_ms: 10 }, max_retry: None };
+
+    #[test]
+    fn what_may_have_been_appended_is_asked_for_and_then_in_doubt_never_renumbered() {
+        let mut ring = Ring::new(vec![vec![0u8; 4_096]; 3]);
+        let (mut rng, mut resolved) = (Rng::new(1), Vec::new());
+        let (mut queue, ids) = two_in_flight(&mut ring);
+        // REQUEST_TIMED_OUT: perhaps appended; then the connection breaks.
+        queue.answered(&mut ring, ids[0], 7, (Mono::default(), PATIENCE, &mut rng), &mut resolved);
+        queue.connection_lost(&mut ring, (Mono::default(), PATIENCE, &mut rng), &mut resolved);
+        let now = Mono::from_ms(100);
+        send_all(&mut queue, &mut ring, &mut Compressor::default(), now);
+        for id in ids {
+            assert_eq!(resolved, []);
+            queue.answered(&mut ring, id, 45, (now, PATIENCE, &mut rng), &mut resolved);
+        }
+        assert_eq!(resolved.iter().map(|one| one.outcome).collect::<Vec<_>>(), [Outcome::InDoubt; 2]);
+        assert_eq!(queue.producer, Some((7, 1)), "what comes next begins a new epoch");
+    }
+
+    #[test]
+    fn a_batch_that_was_recognised_takes_those_before_it_along() {
+        let mut ring = Ring::new(vec![vec![0u8; 4_096]; 3]);
+        let (mut rng, mut resolved) = (Rng::new(1), Vec::new());
+        let (mut queue, ids) = two_in_flight(&mut ring);
+        queue.connection_lost(&mut ring, (Mono::default(), PATIENCE, &mut rng), &mut resolved);
+        let now = Mono::from_ms(100);
+        send_all(&mut queue, &mut ring, &mut Compressor::default(), now);
+        queue.answered(&mut ring, ids[0], 45, (now, PATIENCE, &mut rng), &mut resolved);
+        assert_eq!(ring.slot(ids[0]).state, State::Held);
+        queue.answered(&mut ring, ids[1], 46, (now, PATIENCE, &mut rng), &mut resolved);
+        assert_eq!(
+            resolved.iter().map(|one| (one.slot, one.outcome)).collect::<Vec<_>>(),
+            [(ids[0], Outcome::Delivered), (ids[1], Outcome::Delivered)]
+        );
+        assert_eq!(queue.producer, Some((7, 0)));
+    }
+
+    #[test]
+    fn a_batch_that_was_never_appended_gets_a_new_number() {
+        let mut ring = Ring::new(vec![vec![0u8; 4_096]; 3]);
+        let (mut rng, mut resolved) = (Rng::new(1), Vec::new());
+        let (mut queue, ids) = two_in_flight(&mut ring);
+        let time = Mono::default();
+        queue.answered(&mut ring, ids[0], 45, (time, PATIENCE, &mut rng), &mut resolved);
+        queue.connection_lost(&mut ring, (time, PATIENCE, &mut rng), &mut resolved);
+        assert_eq!(resolved, [], "the second cannot be there without the first");
+        send_all(&mut queue, &mut ring, &mut Compressor::default(), Mono::from_ms(100));
+        let identity = |id| ring.slot(id).batch.identity.map(|it| (it.epoch, it.sequence));
+        assert_eq!((identity(ids[0]), identity(ids[1])), (Some((1, 0)), None), "the first of an epoch goes alone");
+    }
 }

@@ -58,12 +58,15 @@ pub struct Topic {
     pub batch_bytes_max: usize,
 }
 
+/// The slot, the bytes, and where they lie in the slot.
+type Write = (Option<SlotId>, Vec<u8>, std::ops::Range<usize>);
+
 #[derive(Debug)]
 struct Conn {
     broker: i32,
     open: bool,
     hung: bool,
-    writes: VecDeque<(Option<SlotId>, Vec<u8>, std::ops::Range<usize>)>,
+    writes: VecDeque<Write>,
     writing: bool,
     next_arrival: u64,
     next_answer: u64,
@@ -74,6 +77,7 @@ enum Happening {
     Connected(ConnId),
     Refused(ConnId),
     Written(ConnId),
+    Sent(ConnId, Option<SlotId>, Vec<u8>, usize),
     Arrived(ConnId, Vec<u8>),
     Answered(ConnId, Vec<u8>),
     Closed(ConnId),
@@ -220,6 +224,13 @@ impl Sim {
             Happening::Connected(conn) => self.tell(conn, Event::Connected { conn }),
             Happening::Refused(conn) => self.tell(conn, Event::ConnectFailed { conn, reason: "connection refused" }),
             Happening::Written(conn) => self.written(conn),
+            Happening::Sent(conn, slot, bytes, start) => {
+                if let Some(slot) = slot {
+                    let memory = &self.shipper.slot_bytes(slot)[start..start + bytes.len()];
+                    assert!(memory == &bytes[..], "a slot changed before its write had ended");
+                }
+                self.shipper.on_event(Event::Sent { conn, slot }, self.now());
+            }
             Happening::Arrived(conn, bytes) => self.arrived(conn, &bytes),
             Happening::Answered(conn, bytes) => self.answered(conn, &bytes),
             Happening::Closed(conn) => {
@@ -280,31 +291,36 @@ impl Sim {
         conn.writes.push_back((slot, bytes, range));
         if !conn.writing {
             conn.writing = true;
-            let delay = self.rng.below(2 * MS);
+            let delay = self.write_time();
             self.later(delay, Happening::Written(id));
         }
+    }
+
+    /// Now and then a write takes longer than any pause.
+    fn write_time(&mut self) -> u64 {
+        let most = if self.weather.cut > 0 && self.rng.below(12) == 0 { 600 } else { 2 };
+        self.rng.below(most * MS)
     }
 
     fn written(&mut self, id: ConnId) {
         let delay = self.rng.below(2 * MS);
         let conn = self.conns.get_mut(&id).expect("known");
         let Some((slot, bytes, range)) = conn.writes.pop_front() else { return };
-        if let Some(slot) = slot {
-            assert!(self.shipper.slot_bytes(slot)[range] == bytes[..], "a slot changed while it was written out");
-        }
         let arrival = (self.now_ns + delay).max(conn.next_arrival);
         conn.next_arrival = arrival + 1;
         conn.writing = !conn.writes.is_empty();
         let (more, open) = (conn.writing, conn.open);
         // What was written before the connection broke may still arrive, as late as it likes.
         if open || self.rng.below(2) == 0 {
-            self.at(arrival, Happening::Arrived(id, bytes));
+            self.at(arrival, Happening::Arrived(id, bytes.clone()));
         }
         if more {
+            let delay = self.write_time();
             self.later(delay, Happening::Written(id));
         }
-        // Also for a connection that is gone.
-        self.shipper.on_event(Event::Sent { conn: id, slot }, self.now());
+        // Also for a connection that is gone, and sometimes after the answer.
+        let delay = self.write_time();
+        self.later(delay, Happening::Sent(id, slot, bytes, range.start));
     }
 
     fn break_off(&mut self, id: ConnId) {
