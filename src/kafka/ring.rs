@@ -9,7 +9,8 @@ use super::event::SlotId;
 
 /// The fewest slots a ring may have: one fills while one is in flight.
 pub const SLOTS_MIN: usize = 2;
-/// Slots that each sink can always get, at most (`1 / (2 × sinks)` of the ring, if that is less; at least one).
+/// Slots that each sink can always get, at most: `1 / (2 × sinks)` of the ring if that is less, but two where the ring has three
+/// for each sink (one fills while one is in flight), and at least one.
 pub const SLOTS_PER_SINK: usize = 8;
 
 /// The memory of one slot. It does not move while the shipper lives.
