@@ -149,6 +149,7 @@ impl<'a> View<'a> {
             connect_ns: facts.connect_ns,
             header_ns: facts.header_ns,
             host: match &spec.pass_host {
+                PassHost::Pass if scratch.request.authority.is_empty() => state.authorities[place].as_bytes(),
                 PassHost::Pass => scratch.request.authority.of(&self.client.input),
                 PassHost::Node => state.authorities[place].as_bytes(),
                 PassHost::Rewrite(host) => host,
