@@ -16,7 +16,7 @@ use crate::http::message::{Method, Reject};
 use crate::http::reply::{self, Content, ROUTE_NOT_FOUND, Reply};
 use crate::http::request::BodyLength;
 use crate::http::uri;
-use crate::route::RouteQuery;
+use crate::route::{RouteIndex, RouteQuery, UriParams};
 
 /// Serves the request whose head stands in `client.input`.
 pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) -> After {
@@ -32,6 +32,7 @@ pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) ->
     }
     let live = core.live();
     let route = find(client, scratch, &live, core);
+    record::filter(core, client, scratch, &live, route);
     start_captures(core, scratch, route.map_or(live.snapshot.global_captures, |route| route.captures));
     let after = match route.map(|route| (route, route.upstream)) {
         None => answer_with(core, client, scratch, 404, ROUTE_NOT_FOUND).await,
@@ -72,7 +73,14 @@ fn real_ip(core: &Core, client: &Client, scratch: &Scratch) -> Option<IpAddr> {
     text.rsplit(',').next()?.trim().parse().ok()
 }
 
-fn find<'a>(client: &Client, scratch: &Scratch, live: &'a Live, core: &Core) -> Option<&'a RouteSpec> {
+fn find<'a>(client: &Client, scratch: &mut Scratch, live: &'a Live, core: &Core) -> Option<&'a RouteSpec> {
+    let mut params = std::mem::take(&mut scratch.uri_params);
+    let index = look_up(client, scratch, live, core, &mut params);
+    scratch.uri_params = params;
+    live.snapshot.route_specs.get(index?.0 as usize)
+}
+
+fn look_up(client: &Client, scratch: &Scratch, live: &Live, core: &Core, params: &mut UriParams) -> Option<RouteIndex> {
     let query = RouteQuery {
         host: &scratch.host,
         path: &scratch.path,
@@ -81,8 +89,7 @@ fn find<'a>(client: &Client, scratch: &Scratch, live: &'a Live, core: &Core) -> 
     };
     let view = View { core, client, scratch, live, route: None };
     let exchange = view.exchange(scratch.facts.started);
-    let index = live.snapshot.routes.find(&query, &|variable| record::operand(variable, &exchange))?;
-    live.snapshot.route_specs.get(index.0 as usize)
+    live.snapshot.routes.find_with_params(&query, &|variable| record::operand(variable, &exchange), params)
 }
 
 fn start_captures(core: &Core, scratch: &mut Scratch, captures: Captures) {
