@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 pub const KEY_LETTERS: usize = 32;
 /// The key's file, inside `data_dir`.
 pub const KEY_FILE: &str = "admin.key";
-/// Keys that every APISIX before 3.10 shipped with: they work if the file names them, and are then warned about.
-pub const WELL_KNOWN: &[&str] = &["edd1c9f034335f136f87ad84b625c8f1", "4054f7cf07e344346cd3f287985e76a2"];
 
 /// A key of our own making and where it lies.
 #[derive(Clone, PartialEq, Eq)]

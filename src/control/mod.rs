@@ -81,7 +81,6 @@ pub fn prepare(config: FileConfig, config_path: &Path) -> Result<Control, Vec<St
     let mut source = Source::new(store, loaded, CompileOptions::from(&config), names.clone());
     let (first, remarks) = runtime.block_on(source.first());
     warnings.extend(remarks);
-    warnings.extend(key_warnings(&config));
     let notes = made_key.iter().map(|made| format!("the admin key is in {}", made.path.display())).collect();
     let made_key = made_key.map(|made| made.key);
     let (first, ports) = (Arc::new(first), Ports::default());
@@ -107,25 +106,6 @@ fn made_key(config: &FileConfig, data_dir: &Path) -> Result<Option<key::OwnKey>,
     wanted.then(|| store::make_data_dir(data_dir).and_then(|()| key::own_key(data_dir))).transpose()
 }
 
-fn key_warnings(config: &FileConfig) -> Vec<String> {
-    let admin = &config.admin;
-    let known = |given: &str| key::WELL_KNOWN.contains(&given);
-    let mut warnings = Vec::new();
-    if admin.enabled && !admin.key_required {
-        warnings.push(
-            "deployment.admin.admin_key_required is false: anybody who reaches the Admin API may change everything"
-                .into(),
-        );
-    }
-    for well_known in admin.keys.iter().filter(|own| admin.key_required && known(&own.key)) {
-        let name = &well_known.name;
-        warnings.push(format!(
-            "deployment.admin.admin_key: the key of `{name}` is printed in every APISIX tutorial: choose another"
-        ));
-    }
-    warnings
-}
-
 impl Control {
     /// The first snapshot, for the board.
     pub fn snapshot(&self) -> Arc<Snapshot> {
@@ -137,7 +117,7 @@ impl Control {
         &self.notes
     }
 
-    /// What the operator should look at: objects that were left out, keys that everybody knows.
+    /// What the operator should look at: objects that were left out, names that did not resolve.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }

@@ -66,6 +66,14 @@ pub struct Batch {
     pub sent: bool,
     /// Arrays only: entries of each record, from the first that is left on.
     pub record_entries: Vec<u32>,
+    /// True once the header in memory is the one to be sent.
+    pub headed: bool,
+    /// True once it was cut: nothing of its lane's partition is sent beside it.
+    pub in_parts: bool,
+    /// To be cut to so many records before it is sent again.
+    pub want_records: Option<u32>,
+    /// What was sent is resolved; the rest is to be moved to the front before it is sent.
+    pub want_rest: bool,
     /// What the tail of a part's request lies on.
     under_tail: Option<[u8; TAILROOM_BYTES]>,
 }
@@ -79,6 +87,10 @@ impl Batch {
         self.doubt = false;
         self.failures = 0;
         self.sent = false;
+        self.headed = false;
+        self.in_parts = false;
+        self.want_records = None;
+        self.want_rest = false;
         self.under_tail = None;
     }
 

@@ -336,6 +336,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::ptr_arg, reason = "the table is of String, and its look-up takes what it holds")]
     fn lookup(name: &String) -> Operand<'_> {
         match name.as_str() {
             "nil" => Operand::Nil,

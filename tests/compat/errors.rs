@@ -7,6 +7,12 @@ use super::gateway::{ADMIN_KEY, started};
 use super::table::{Expected::*, row, run};
 
 const ROUTE: &str = r#"{"uri":"/a","upstream":{"type":"roundrobin","nodes":{"127.0.0.1:1980":1}}}"#;
+const KAFKA: &str = r#"{"plugins":{"kafka-logger":{"broker_list":{"127.0.0.1":9092},"kafka_topic":"test"}}}"#;
+
+/// The route with one more member.
+fn with(member: &str) -> &'static str {
+    ROUTE.replacen('{', &format!("{{{member},"), 1).leak()
+}
 
 #[test]
 fn paths_and_bodies_that_are_wrong() {
@@ -62,23 +68,24 @@ fn a_body_over_the_limit_is_read_and_refused() {
 }
 
 #[test]
-fn objects_that_are_wrong() {
+fn plugins_that_are_wrong() {
     let (gateway, _dir) = started();
-    let plugin = |plugin: &str| -> &'static str { ROUTE.replacen('{', &format!(r#"{{"plugins":{plugin},"#), 1).leak() };
-    let field = |field: &str| -> &'static str { ROUTE.replacen('{', &format!("{{{field},"), 1).leak() };
-    let kafka = r#"{"plugins":{"kafka-logger":{"broker_list":{"127.0.0.1":9092},"kafka_topic":"test"}}}"#;
     run(
         &gateway,
         &[
             row(
                 "unknown plugin",
-                ("PUT", "/routes/1", plugin(r#"{"kafka-loger":{}}"#)),
+                ("PUT", "/routes/1", with(r#""plugins":{"kafka-loger":{}}"#)),
                 400,
                 Json(r#"{"error_msg":"unknown plugin [kafka-loger]"}"#),
             ),
             row(
                 "plugin's schema",
-                ("PUT", "/routes/1", plugin(r#"{"kafka-logger":{"kafka_topic":"t","broker_list":{"127.0.0.1":0}}}"#)),
+                (
+                    "PUT",
+                    "/routes/1",
+                    with(r#""plugins":{"kafka-logger":{"kafka_topic":"t","broker_list":{"127.0.0.1":0}}}"#),
+                ),
                 400,
                 Holds("failed to check the configuration of plugin kafka-logger err: "),
             ),
@@ -87,8 +94,8 @@ fn objects_that_are_wrong() {
                 (
                     "PUT",
                     "/routes/1",
-                    plugin(
-                        r#"{"kafka-logger":{"kafka_topic":"t","broker_list":{"a":1},"brokers":[{"host":"a","port":1}]}}"#,
+                    with(
+                        r#""plugins":{"kafka-logger":{"kafka_topic":"t","broker_list":{"a":1},"brokers":[{"host":"a","port":1}]}}"#,
                     ),
                 ),
                 400,
@@ -96,9 +103,20 @@ fn objects_that_are_wrong() {
                     r#"{"error_msg":"failed to check the configuration of plugin kafka-logger err: value should match only one schema, but matches both schemas 1 and 2"}"#,
                 ),
             ),
+        ],
+    );
+    assert_eq!(gateway.ask("GET", "/routes", None).json()["total"], json!(0));
+}
+
+#[test]
+fn fields_and_references_that_are_wrong() {
+    let (gateway, _dir) = started();
+    run(
+        &gateway,
+        &[
             row(
                 "unknown field",
-                ("PUT", "/routes/1", field(r#""service_protocol":"http""#)),
+                ("PUT", "/routes/1", with(r#""service_protocol":"http""#)),
                 400,
                 Json(
                     r#"{"error_msg":"invalid configuration: additional properties forbidden, found service_protocol"}"#,
@@ -106,7 +124,7 @@ fn objects_that_are_wrong() {
             ),
             row(
                 "wrong type",
-                ("PUT", "/routes/1", field(r#""priority":"x""#)),
+                ("PUT", "/routes/1", with(r#""priority":"x""#)),
                 400,
                 Json(
                     r#"{"error_msg":"invalid configuration: property \"priority\" validation failed: wrong type: expected integer, got string"}"#,
@@ -126,21 +144,32 @@ fn objects_that_are_wrong() {
             ),
             row(
                 "host and hosts",
-                ("PUT", "/routes/1", field(r#""host":"a.com","hosts":["b.com"]"#)),
+                ("PUT", "/routes/1", with(r#""host":"a.com","hosts":["b.com"]"#)),
                 400,
                 Json(r#"{"error_msg":"only one of host or hosts is allowed"}"#),
             ),
             row(
                 "vars",
-                ("PUT", "/routes/1", field(r#""vars":[["http_a","=","b"]]"#)),
+                ("PUT", "/routes/1", with(r#""vars":[["http_a","=","b"]]"#)),
                 400,
                 Json(r#"{"error_msg":"failed to validate the 'vars' expression: invalid operator '='"}"#),
             ),
-            row("a global rule", ("PUT", "/global_rules/1", kafka), 201, Holds("kafka-logger")),
-            row("the same again", ("PUT", "/global_rules/1", kafka), 200, Holds("kafka-logger")),
+        ],
+    );
+    assert_eq!(gateway.ask("GET", "/routes", None).json()["total"], json!(0));
+}
+
+#[test]
+fn a_plugin_stands_in_one_global_rule_and_metadata_is_checked() {
+    let (gateway, _dir) = started();
+    run(
+        &gateway,
+        &[
+            row("a global rule", ("PUT", "/global_rules/1", KAFKA), 201, Holds("kafka-logger")),
+            row("the same again", ("PUT", "/global_rules/1", KAFKA), 200, Holds("kafka-logger")),
             row(
                 "the plugin in another",
-                ("PUT", "/global_rules/2", kafka),
+                ("PUT", "/global_rules/2", KAFKA),
                 400,
                 Json(r#"{"error_msg":"plugin 'kafka-logger' already exists in global rule with id '1'"}"#),
             ),
@@ -152,7 +181,6 @@ fn objects_that_are_wrong() {
             ),
         ],
     );
-    assert_eq!(gateway.ask("GET", "/routes", None).json()["total"], json!(0));
 }
 
 #[test]

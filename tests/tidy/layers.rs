@@ -42,20 +42,20 @@ const ROOMS: &[Room] = &[
     room("control", all_of!("base" "http" "route" "upstream" "log" "kafka" "spool" "config"), false),
 ];
 
-/// Layer 6: `main.rs` and the commands behind it.
+/// Layer 6 may use every room, and no room may use it: `main.rs`, and the commands behind it, which put the rooms together.
 const COMMAND_LINE: &[&str] = &["main", "command"];
 
-/// Crates that only some places may name: crate, places, by the beginning of the path. The command line may name them too,
-/// except where `ONLY` says otherwise.
+/// Crates that only some places may name: crate, places, by the beginning of the path. The commands hold the demo's upstream and
+/// wait for `control`'s readers: tokio and axum are theirs too.
 const CRATES: &[(&str, &[&str])] = &[
     ("monoio", &["src/io/", "src/worker/"]),
     ("io_uring", &["src/io/"]),
-    ("tokio", &["src/control/"]),
-    ("axum", &["src/control/"]),
+    ("tokio", &["src/control/", "src/command/"]),
+    ("axum", &["src/control/", "src/command/"]),
     ("redb", &["src/control/"]),
+    ("devbroker", &["src/command/"]),
+    ("kafka_protocol", &["src/kafka/codec/", "src/kafka/codec.rs"]),
 ];
-/// Crates that not even the command line may name.
-const ONLY: &[(&str, &[&str])] = &[("kafka_protocol", &["src/kafka/codec/", "src/kafka/codec.rs"])];
 
 /// Paths of std that reach outside, by their last two words.
 const OUTSIDE: &[(&str, &str)] = &[
@@ -182,10 +182,9 @@ fn climbs(path: &str, all: &[Token]) -> Vec<Finding> {
 /// Crates named where they do not belong.
 pub fn foreign_crates(path: &str, text: &str) -> Vec<Finding> {
     let all = product_tokens(path, text);
-    let lists = CRATES.iter().map(|row| (row, !is_command_line(path))).chain(ONLY.iter().map(|row| (row, true)));
     let mut wrong = Vec::new();
-    for ((name, places), applies) in lists {
-        if !applies || places.iter().any(|place| path.starts_with(place)) {
+    for (name, places) in CRATES {
+        if places.iter().any(|place| path.starts_with(place)) {
             continue;
         }
         for found in paths(&all, |word| word == *name) {
@@ -247,6 +246,7 @@ mod tests {
     fn a_room_without_a_row_is_found_and_the_command_line_is_none() {
         assert_eq!(whats(&edges("src/cache/mod.rs", "")), ["room cache has no row in ARCHITECTURE §2's table"]);
         assert_eq!(edges("src/command/demo.rs", "use crate::io::a;"), []);
+        assert_eq!(edges("src/control/mod.rs", "use crate::command::run;").len(), 1);
         assert_eq!(edges("src/lib.rs", "pub use crate::io::a;"), []);
     }
 
@@ -264,7 +264,9 @@ mod tests {
         assert_eq!(foreign_crates("src/main.rs", "use kafka_protocol::a;").len(), 1);
         assert_eq!(foreign_crates("src/kafka/codec/mod.rs", "use kafka_protocol::messages::A;"), []);
         assert_eq!(foreign_crates("src/control/admin.rs", "fn a() { monoio::spawn(b) }").len(), 1);
-        assert_eq!(foreign_crates("src/main.rs", "fn a() { monoio::b() }"), []);
+        assert_eq!(foreign_crates("src/main.rs", "fn a() { tokio::b() }").len(), 1);
+        assert_eq!(foreign_crates("src/command/demo/echo.rs", "use axum::Router; use tokio::a;"), []);
+        assert_eq!(foreign_crates("src/command/run.rs", "use monoio::a; use redb::b;").len(), 2);
         let in_tests = "#[cfg(test)]\nmod tests { use kafka_protocol::a; }";
         assert_eq!(foreign_crates("src/kafka/batch.rs", in_tests), []);
     }

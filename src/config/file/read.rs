@@ -14,7 +14,7 @@ use crate::route::{Cidr, RouterMode};
 
 /// Most worker threads that a file may ask for.
 const WORKERS_MOST: u64 = 1024;
-/// The keys that every APISIX tutorial prints.
+/// The keys that every APISIX before 3.10 shipped with and every tutorial prints: they work if the file names them.
 const WELL_KNOWN_KEYS: [&str; 2] = ["edd1c9f034335f136f87ad84b625c8f1", "4054f7cf07e344346cd3f287985e76a2"];
 
 pub fn read(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<(FileConfig, Vec<String>), Vec<Problem>> {
@@ -32,9 +32,8 @@ fn root(findings: &Findings, tree: &Value) -> FileConfig {
     let (apisix, nginx, deployment) =
         (file.section("apisix"), file.section("nginx_config"), file.section("deployment"));
     let (traditional, provider) = provider(&deployment, &apisix);
-    let mut admin = admin(&deployment.section("admin"), &apisix);
     // A data plane has no Admin API (APISIX-COMPAT §8.1).
-    admin.enabled &= traditional;
+    let admin = admin(&deployment.section("admin"), &apisix, traditional);
     plugins(&file);
     FileConfig {
         listen: listen(&apisix),
@@ -130,7 +129,7 @@ fn provider(deployment: &Section<'_>, apisix: &Section<'_>) -> (bool, Provider) 
     (role == "traditional", provider)
 }
 
-fn admin(admin: &Section<'_>, apisix: &Section<'_>) -> AdminConfig {
+fn admin(admin: &Section<'_>, apisix: &Section<'_>, traditional: bool) -> AdminConfig {
     if admin.flag("https_admin", false) {
         admin.wrong("https_admin", "TLS on the Admin API is not supported by this version of Tollgate yet");
     }
@@ -141,11 +140,12 @@ fn admin(admin: &Section<'_>, apisix: &Section<'_>) -> AdminConfig {
     let port = listen.number("port", 1..=65535, old_port);
     let old_allow = apisix.ranges("allow_admin");
     let allow = admin.ranges("allow_admin").or(old_allow);
-    AdminConfig {
-        enabled: apisix.flag("enable_admin", true),
+    let place = if admin.is_written("admin_key") { admin } else { apisix };
+    let config = AdminConfig {
+        enabled: apisix.flag("enable_admin", true) && traditional,
         listen: SocketAddr::from((ip, port)),
         allow: allow.unwrap_or_else(default_allow),
-        keys: keys(if admin.is_written("admin_key") { admin } else { apisix }),
+        keys: keys(place),
         key_required: admin.flag("admin_key_required", true),
         api_version: if admin.text("admin_api_version").is_none_or(|version| version == "v3") {
             ApiVersion::V3
@@ -153,6 +153,26 @@ fn admin(admin: &Section<'_>, apisix: &Section<'_>) -> AdminConfig {
             ApiVersion::V2
         },
         cors: admin.flag("enable_admin_cors", true),
+    };
+    if config.enabled {
+        open_doors(admin, place, &config);
+    }
+    config
+}
+
+/// Warns about an Admin API that is open to more people than its owner may think. `place` holds the keys.
+fn open_doors(admin: &Section<'_>, place: &Section<'_>, config: &AdminConfig) {
+    if !config.key_required {
+        admin.warn("admin_key_required", "false: whoever reaches the Admin API may change everything");
+        return;
+    }
+    for known in config.keys.iter().filter(|own| WELL_KNOWN_KEYS.contains(&own.key.as_str())) {
+        let name = &known.name;
+        let text = format!(
+            "the key of `{name}` is printed in every APISIX tutorial, whoever reaches the Admin API knows it: \
+             choose another, or write none and one is made at random"
+        );
+        place.warn("admin_key", &text);
     }
 }
 
@@ -168,9 +188,6 @@ fn keys(place: &Section<'_>) -> Vec<AdminKey> {
         let role = item.word("role", &[("admin", Role::Admin), ("viewer", Role::Viewer)], Role::Admin);
         // An empty key asks for a random one, as the file that APISIX ships does.
         let Some(key) = item.text("key").filter(|key| !key.is_empty()) else { continue };
-        if WELL_KNOWN_KEYS.contains(&key.as_str()) {
-            item.warn("key", "this key stands in public tutorials: anybody who reaches the Admin API knows it");
-        }
         keys.push(AdminKey { name, key, role });
     }
     keys

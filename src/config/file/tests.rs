@@ -123,11 +123,20 @@ fn keys_that_mean_nothing_here_are_warnings_that_name_them() {
 }
 
 #[test]
-fn the_tutorials_key_works_with_a_warning() {
-    let (config, warnings) =
-        parse("deployment: {admin: {admin_key: [{name: admin, key: edd1c9f034335f136f87ad84b625c8f1, role: admin}]}}");
-    assert_eq!(config.admin.keys[0].key, "edd1c9f034335f136f87ad84b625c8f1");
-    assert!(warnings[0].starts_with("deployment.admin.admin_key[1].key: ") && warnings.len() == 1, "{warnings:?}");
+fn the_tutorials_key_works_with_one_warning_that_does_not_repeat_it() {
+    const KEY: &str = "edd1c9f034335f136f87ad84b625c8f1";
+    let keys = format!("admin_key: [{{name: ops, key: '{KEY}', role: admin}}, {{name: own, key: mine, role: viewer}}]");
+    for (text, path) in [
+        (format!("deployment: {{admin: {{{keys}}}}}"), "deployment.admin.admin_key: the key of `ops` "),
+        (format!("apisix: {{{keys}}}"), "apisix.admin_key: the key of `ops` "),
+    ] {
+        let (config, warnings) = parse(&text);
+        assert_eq!(config.admin.keys[0].key, KEY);
+        assert!(warnings.len() == 1 && warnings[0].starts_with(path) && !warnings[0].contains(KEY), "{warnings:?}");
+    }
+    assert_eq!(parse(&format!("apisix: {{enable_admin: false, {keys}}}")).1, Vec::<String>::new());
+    let (_, open) = parse(&format!("deployment: {{admin: {{admin_key_required: false, {keys}}}}}"));
+    assert!(open.len() == 1 && open[0].starts_with("deployment.admin.admin_key_required: "), "{open:?}");
 }
 
 #[test]
