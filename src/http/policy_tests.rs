@@ -1,4 +1,4 @@
-//! Header policy in both directions, and the framing towards the client.
+//! Cases of `http::policy`, table by table.
 
 use super::*;
 use crate::http::limits::HeadLimits;

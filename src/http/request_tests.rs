@@ -1,4 +1,4 @@
-//! Request heads: what is read, what is refused, and that no split of the bytes changes it.
+//! Cases of `http::request`, table by table.
 
 use super::*;
 

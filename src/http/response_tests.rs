@@ -1,4 +1,4 @@
-//! Response heads: framing, interim answers, and what makes one a 502.
+//! Cases of `http::response`, table by table.
 
 use super::*;
 
