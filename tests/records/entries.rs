@@ -121,3 +121,37 @@ fn a_large_entry_arrives_whole() {
     assert_eq!(logged.gateway.connect().exchange(post).status, 200);
     assert_eq!(only_entry(logged)["request"]["body"].as_str().map(str::len), Some(500_000));
 }
+
+#[test]
+fn a_filter_is_asked_before_the_upstream_is() {
+    let logged = Logged::with(&json!({"_meta": {"filter": [["arg_log", "==", "yes"]]}}));
+    let mut client = logged.gateway.connect();
+    for path in ["/a?log=no", "/b?log=yes", "/c"] {
+        assert_eq!(client.exchange(get(path)).status, 200);
+    }
+    // There is no status yet when the request comes in, so this holds for none (APISIX-COMPAT §1.3).
+    logged.put_route(&json!({"_meta": {"filter": [["status", "==", 200]]}}));
+    assert_eq!(client.exchange(get("/d")).status, 200);
+    assert_eq!(only_entry(logged)["request"]["uri"], "/b?log=yes");
+}
+
+#[test]
+fn a_parameter_of_the_path_is_a_variable() {
+    let config = json!({"apisix": {"router": {"http": "radixtree_uri_with_parameter"}}});
+    let logged = Logged::on(&Setup::with(config), Upstream::saying("hello"), &json!({}));
+    let upstream = json!({"type": "roundrobin", "nodes": {logged._upstream.node(): 1}});
+    let format = json!({"user": "$uri_param_user", "rest": "$uri_param_order", "none": "$uri_param_none"});
+    let plugin = json!({
+        "brokers": logged.kafka.brokers(), "kafka_topic": logged.topic, "batch_max_size": 1, "log_format": format,
+    });
+    let route = json!({"uri": "/user/:user/order/:order", "upstream": upstream, "plugins": {"kafka-logger": plugin}});
+    logged.gateway.admin().put("routes/r1", &route);
+    let mut client = logged.gateway.connect();
+    for path in ["/user/ann/order/7", "/user/b%20o/order/12"] {
+        assert_eq!(client.exchange(get(path)).status, 200);
+    }
+    let found = entries(&logged.finish());
+    let pairs: Vec<_> = found.iter().map(|entry| (entry["user"].as_str(), entry["rest"].as_str())).collect();
+    assert_eq!(pairs, [(Some("ann"), Some("7")), (Some("b o"), Some("12"))]);
+    assert!(found.iter().all(|entry| entry.get("none").is_none()), "{found:?}");
+}
