@@ -198,7 +198,7 @@ fn host_port(broker: &str) -> Result<(&str, u16), String> {
 async fn ask(broker: &str) -> Result<String, String> {
     let mut reader = KafkaReader::connect(&[host_port(broker)?]).await?;
     let topics = reader.topics().await?.len();
-    Ok(format!("{broker}: {}, {topics} topics", "a Kafka"))
+    Ok(format!("{broker}: {}, {topics} topics", reader.release()))
 }
 
 async fn replication(broker: &str, topic: &str) -> Finding {
