@@ -35,6 +35,7 @@ pub struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Good,
+    Odd,
     Slow,
     Bad,
 }
@@ -56,7 +57,10 @@ pub fn doctor(args: &Args) -> ExitCode {
     let mut findings = machine();
     if let Some(file) = &args.config {
         match super::run::read_file(file) {
-            Ok(config) => findings.extend(ports(&config)),
+            Ok((config, warnings)) => {
+                findings.extend(warnings.into_iter().map(|line| finding(Verdict::Odd, "config", line)));
+                findings.extend(ports(&config));
+            }
             Err(lines) => findings.extend(lines.into_iter().map(|line| finding(Verdict::Bad, "config", line))),
         }
     }
@@ -66,6 +70,7 @@ pub fn doctor(args: &Args) -> ExitCode {
     for finding in &findings {
         let mark = match finding.verdict {
             Verdict::Good => "ok  ",
+            Verdict::Odd => "odd ",
             Verdict::Slow => "slow",
             Verdict::Bad => "BAD ",
         };

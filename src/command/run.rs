@@ -24,7 +24,9 @@ const QUESTIONS_WAITING: usize = 256;
 
 /// Runs until SIGTERM or SIGINT. 0: everything accepted is in Kafka; 1: something was lost, said with the count; 2: no start.
 pub fn run(file: &Path) -> ExitCode {
-    let started = read_file(file).and_then(|config| {
+    let started = read_file(file).and_then(|(config, warnings)| {
+        super::verbosity::follow_file(config.log_level);
+        warnings.iter().for_each(|line| log::warn!("{line}"));
         super::doctor::quietly(&config);
         start(config, file)
     });
@@ -37,18 +39,18 @@ pub fn run(file: &Path) -> ExitCode {
     }
 }
 
-/// Reads and checks a configuration file; warnings go to the log.
+/// Reads and checks a configuration file. Gives what it says and a line for everything that is odd.
 ///
 /// # Errors
 /// One line for everything that is wrong.
-pub fn read_file(file: &Path) -> Result<FileConfig, Vec<String>> {
+pub fn read_file(file: &Path) -> Result<(FileConfig, Vec<String>), Vec<String>> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| vec![format!("{}: {error} (name another file with --config)", file.display())])?;
     let (config, warnings) = FileConfig::parse(&text, &|name| std::env::var(name).ok()).map_err(|problems| {
         problems.iter().map(|problem| format!("{}: {problem}", file.display())).collect::<Vec<_>>()
     })?;
-    warnings.iter().for_each(|warning| log::warn!("{}: {warning}", file.display()));
-    Ok(config)
+    let warnings = warnings.iter().map(|warning| format!("{}: {warning}", file.display())).collect();
+    Ok((config, warnings))
 }
 
 /// A gateway that serves.
@@ -101,6 +103,8 @@ impl Gateway {
         let (lost, failed) = join(cores);
         if lost > 0 {
             eprintln!("tollgate: stopped; {lost} log entries did not reach Kafka");
+        } else {
+            log::info!("stopped");
         }
         if failed || lost > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS }
     }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 
+use log::LevelFilter;
+
 use super::Problem;
 use crate::kafka::ShipperOptions;
 use crate::route::{Cidr, RouterMode};
@@ -39,8 +41,8 @@ pub struct FileConfig {
     pub prometheus: Option<PrometheusConfig>,
     /// `nginx_config.http.*` and what else shapes an exchange.
     pub http: HttpConfig,
-    /// `nginx_config.error_log_level`: `debug`, `info`, `notice`, `warn`, `error` …; default `warn`.
-    pub log_level: String,
+    /// `nginx_config.error_log_level`, `notice` as info and what is worse than `error` as error; `None`: not written.
+    pub log_level: Option<LevelFilter>,
     /// `tollgate.*`.
     pub tollgate: TollgateConfig,
 }

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 
+use log::LevelFilter;
 use serde_json::Value;
 
 use super::tree::{Findings, Section, shown};
@@ -217,9 +218,19 @@ fn prometheus(prometheus: &Section<'_>) -> Option<PrometheusConfig> {
     prometheus.flag("enable_export_server", true).then_some(config)
 }
 
-fn log_level(nginx: &Section<'_>) -> String {
-    let levels = ["debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"].map(|level| (level, level));
-    nginx.word("error_log_level", &levels, "warn").to_owned()
+/// nginx's eight levels on our four.
+fn log_level(nginx: &Section<'_>) -> Option<LevelFilter> {
+    let levels = [
+        ("debug", LevelFilter::Debug),
+        ("info", LevelFilter::Info),
+        ("notice", LevelFilter::Info),
+        ("warn", LevelFilter::Warn),
+        ("error", LevelFilter::Error),
+        ("crit", LevelFilter::Error),
+        ("alert", LevelFilter::Error),
+        ("emerg", LevelFilter::Error),
+    ];
+    nginx.word("error_log_level", &levels.map(|(word, level)| (word, Some(level))), None)
 }
 
 /// The list replaces APISIX's: here it can only name what runs anyway.

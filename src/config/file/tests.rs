@@ -168,6 +168,16 @@ fn what_is_no_yaml_or_no_mapping_is_refused() {
 }
 
 #[test]
+fn nginx_levels_become_ours_and_none_is_made_up() {
+    use ::log::LevelFilter;
+    assert_eq!(parse("").0.log_level, None);
+    for (word, level) in [("notice", LevelFilter::Info), ("warn", LevelFilter::Warn), ("emerg", LevelFilter::Error)] {
+        assert_eq!(parse(&format!("nginx_config: {{error_log_level: {word}}}")).0.log_level, Some(level));
+    }
+    assert!(problems("nginx_config: {error_log_level: loud}")[0].starts_with("nginx_config.error_log_level: "));
+}
+
+#[test]
 fn the_environment_fills_in() {
     let env = |name: &str| (name == "PORT").then(|| "9099".to_owned());
     let text = "apisix:\n  enable_ipv6: false\n  node_listen: ${{PORT}}\ntollgate:\n  data_dir: ${{DIR:=/data}}\n";
