@@ -213,9 +213,20 @@ fn prometheus(prometheus: &Section<'_>) -> Option<PrometheusConfig> {
     let config = PrometheusConfig {
         listen: SocketAddr::from((address.address("ip", LOOPBACK), address.number("port", 1..=65535, 9091))),
         uri: prometheus.text("export_uri").unwrap_or_else(|| "/apisix/prometheus/metrics".into()),
-        prefix: prometheus.text("metric_prefix").unwrap_or_else(|| "apisix_".into()),
+        prefix: metric_prefix(prometheus),
     };
     prometheus.flag("enable_export_server", true).then_some(config)
+}
+
+fn metric_prefix(prometheus: &Section<'_>) -> String {
+    let prefix = prometheus.text("metric_prefix").unwrap_or_else(|| "apisix_".into());
+    let may_begin = |letter: char| letter.is_ascii_alphabetic() || matches!(letter, '_' | ':');
+    let may_follow = |letter: char| may_begin(letter) || letter.is_ascii_digit();
+    if prefix.starts_with(|letter| !may_begin(letter)) || !prefix.chars().all(may_follow) {
+        let text = format!("no metric may be called {prefix}…: letters, digits (not first), _ and : are allowed");
+        prometheus.wrong("metric_prefix", text);
+    }
+    prefix
 }
 
 /// nginx's eight levels on our four.
