@@ -91,6 +91,10 @@ fn machine() -> Vec<Finding> {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut findings = vec![kernel_finding(kernel.trim())];
     findings.push(match driver::probe() {
+        Ok(driver::Driver::PlainUring) => {
+            let text = "without COOP_TASKRUN, which kernels have from 5.19 on: `driver: auto` takes epoll";
+            finding(Verdict::Slow, "io_uring", text)
+        }
         Ok(driver) => {
             finding(Verdict::Good, "io_uring", format!("{driver} with COOP_TASKRUN: taken by `driver: auto`"))
         }
