@@ -336,7 +336,7 @@ mod tests {
 
     use super::*;
 
-    fn lookup(name: &String) -> Operand<'_> {
+    fn lookup(name: &str) -> Operand<'_> {
         match name.as_str() {
             "nil" => Operand::Nil,
             "flag" => Operand::True,
