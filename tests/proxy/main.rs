@@ -5,6 +5,7 @@ mod support;
 
 mod balancing;
 mod bodies;
+mod command_line;
 mod connections;
 mod errors;
 mod headers;
