@@ -40,9 +40,14 @@ impl Logged {
 
     /// The same with a setup and an upstream of the test's own.
     fn on(setup: &Setup, upstream: Upstream, plugin: &Value) -> Self {
-        let logged = Self { gateway: Gateway::start_with(setup), kafka: Kafka::start(), topic: new_topic(), upstream };
+        let logged = Self::without_route(setup, upstream);
         logged.put_route(plugin);
         logged
+    }
+
+    /// The same before anything logs: nobody has asked for the topic yet.
+    fn without_route(setup: &Setup, upstream: Upstream) -> Self {
+        Self { gateway: Gateway::start_with(setup), kafka: Kafka::start(), topic: new_topic(), upstream }
     }
 
     /// Attributes of the plugin: one message per request to our topic, and what `more` says.
@@ -86,10 +91,16 @@ impl Logged {
         assert_eq!(status.code(), Some(0), "nothing was lost:\n{}", self.gateway.log());
     }
 
-    /// Ends the gateway and gives what is in Kafka then.
-    fn finish(mut self) -> Vec<Record> {
+    /// Ends the gateway and gives the Kafka with the topic.
+    fn finish_at(mut self) -> (Kafka, String) {
         self.stop();
-        self.kafka.records(&self.topic)
+        (self.kafka, self.topic)
+    }
+
+    /// Ends the gateway and gives what is in Kafka then.
+    fn finish(self) -> Vec<Record> {
+        let (kafka, topic) = self.finish_at();
+        kafka.records(&topic)
     }
 
     /// Ends the gateway and gives the entries that are in Kafka then, each partition's in order.
