@@ -336,7 +336,8 @@ mod tests {
 
     use super::*;
 
-    fn lookup(name: &str) -> Operand<'_> {
+    #[expect(clippy::ptr_arg, reason = "variables are Strings in these tests")]
+    fn lookup(name: &String) -> Operand<'_> {
         match name.as_str() {
             "nil" => Operand::Nil,
             "flag" => Operand::True,
