@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use tollgate::base::time::{Mono, Now, Wall};
 use tollgate::http::limits::HeadLimits;
-use tollgate::http::request::{Method, RequestHead, parse_request};
+use tollgate::http::message::Method;
+use tollgate::http::request::{RequestHead, parse_request};
 use tollgate::http::response::{Asked, ResponseHead, parse_response};
 use tollgate::kafka::batch::{Identity, OpenBatch, Out, Sealed, key_bytes, write_header};
 use tollgate::log::exchange::{ClientView, Forwarded, Head, RequestView, ResponseView, UpstreamView};
@@ -200,6 +201,9 @@ fn client() -> ClientView<'static> {
     }
 }
 
+/// Bytes that a record's lengths are first taken to need: entries of 64 bytes to 8 KiB.
+const GUESS: usize = 2;
+
 /// An entry of the size that the default format has.
 const ENTRY: [u8; 600] = [b'a'; 600];
 
@@ -217,13 +221,13 @@ fn fill(batch: &mut OpenBatch, memory: &mut [u8], key: &[u8], count: u64) -> u64
 
 fn record_in_a_batch(count: u64) {
     let (mut memory, key) = (vec![0; 2 * 1024 * 1024], key_bytes(None));
-    let mut batch = OpenBatch::new(memory.len(), memory.len(), 2);
+    let mut batch = OpenBatch::new(memory.len(), GUESS);
     assert_eq!(fill(&mut batch, &mut memory, &key, count), count, "all of them fit");
 }
 
 fn batch_sealed(count: u64) {
     let (mut memory, key) = (vec![0; 128 * 1024], key_bytes(None));
-    let mut batch = OpenBatch::new(memory.len(), 64 * 1024, 2);
+    let mut batch = OpenBatch::new(64 * 1024, GUESS);
     let records = fill(&mut batch, &mut memory, &key, 1000);
     assert!(records < 1000, "64 KiB are full before");
     let end = memory.iter().rposition(|byte| *byte == ENTRY[0]).map_or(0, |at| at + 2);

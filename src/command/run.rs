@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::config::file::{Driver as DriverChoice, FileConfig, Workers};
 use crate::config::publish::{Bell, Board, Question, Stage};
@@ -19,6 +20,8 @@ use crate::kafka::ShipperOptions;
 use crate::log::exchange::GatewayNames;
 use crate::worker::{self, Left, Settings, Start};
 
+/// How long a start waits for a port that is taken.
+const PORT_PATIENCE: Duration = Duration::from_secs(2);
 /// Questions about names that may wait for the control thread.
 const QUESTIONS_WAITING: usize = 256;
 
@@ -163,7 +166,7 @@ fn bind_all(addresses: &[SocketAddr], cores: usize) -> Result<Vec<Vec<TcpListene
     let mut bound: Vec<Vec<TcpListener>> = (0..cores).map(|_| Vec::new()).collect();
     for address in addresses {
         // A bind without SO_REUSEPORT first: otherwise another gateway on the port would silently share its connections.
-        if let Err(error) = listener::probe(*address) {
+        if let Err(error) = free_soon(*address) {
             problems.push(format!("cannot listen on {address}: {error} (apisix.node_listen chooses the port)"));
             continue;
         }
@@ -177,6 +180,20 @@ fn bind_all(addresses: &[SocketAddr], cores: usize) -> Result<Vec<Vec<TcpListene
         }
     }
     if problems.is_empty() { Ok(bound) } else { Err(problems) }
+}
+
+/// The kernel closes a killed process's ring, and with it the sockets it accepts on, a moment after the process is gone: a restart
+/// waits for that instead of failing.
+fn free_soon(address: SocketAddr) -> io::Result<()> {
+    let began = Instant::now();
+    loop {
+        match listener::probe(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && began.elapsed() < PORT_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            result => return result,
+        }
+    }
 }
 
 fn bells(count: usize) -> io::Result<(Vec<Bell>, Vec<BellEar>)> {

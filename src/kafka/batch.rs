@@ -161,13 +161,12 @@ pub struct OpenBatch {
 }
 
 impl OpenBatch {
-    /// An empty batch in a slot of `slot_bytes` that may grow to `batch_bytes`, header included; a record's lengths are at first
-    /// taken to need `guess` bytes (2 up to 8 KiB, 3 up to 1 MiB).
-    pub fn new(slot_bytes: usize, batch_bytes: usize, guess: usize) -> Self {
-        let room = slot_bytes.saturating_sub(TAILROOM_BYTES);
+    /// An empty batch in a slot of `slot_bytes`; a record's lengths are at first taken to need `guess` bytes (2 up to 8 KiB, 3 up
+    /// to 1 MiB).
+    pub fn new(slot_bytes: usize, guess: usize) -> Self {
         Self {
             end: RECORDS_START,
-            limit: room.min(HEADROOM_BYTES.saturating_add(batch_bytes)),
+            limit: slot_bytes.saturating_sub(TAILROOM_BYTES),
             guess,
             records: 0,
             entries: 0,
@@ -217,7 +216,8 @@ impl OpenBatch {
         Ok(())
     }
 
-    /// Adds an entry to the open array, or opens one. The batch that would carry this array alone stays within `array_bytes`.
+    /// Adds an entry to the open array, or opens one. The batch that would carry this array alone stays within `array_bytes`,
+    /// unless one entry alone is larger.
     pub fn push_element(
         &mut self,
         memory: &mut [u8],
@@ -236,7 +236,8 @@ impl OpenBatch {
         let (written, overflowed) = (out.len(), out.overflowed());
         let value_end = array.value_end.saturating_add(written);
         let end = frame_end(array.frame, value_end.saturating_add(1) - array.frame.value);
-        if overflowed || end > self.limit || end - array.frame.at + HEADER_BYTES > array_bytes {
+        let too_long = array.entries > 0 && end - array.frame.at + HEADER_BYTES > array_bytes;
+        if overflowed || end > self.limit || too_long {
             return Err(Overflow { entry_bytes: written - 1 });
         }
         array.value_end = value_end;
@@ -299,7 +300,8 @@ impl OpenBatch {
     /// Puts a record's lengths right and closes it; returns the offset behind it. None if it does not fit.
     fn finish(&mut self, memory: &mut [u8], frame: Frame, value_bytes: usize) -> Option<usize> {
         let end = frame_end(frame, value_bytes);
-        let bytes = memory.get_mut(..end).filter(|_| end <= self.limit)?;
+        // Before the lengths are put right the value may lie a few bytes further back.
+        let bytes = memory.get_mut(..end.max(frame.value + value_bytes)).filter(|_| end <= self.limit)?;
         let prefix = frame.value - frame.at - 2 * frame.guess;
         let value_len = length_len(value_bytes);
         let body = prefix + value_len + value_bytes + 1;

@@ -86,6 +86,8 @@ pub struct Connection {
     pub phase: Phase,
     /// What was agreed.
     pub versions: Versions,
+    /// True once nothing new is to be sent: what is in flight may still be answered.
+    pub retired: bool,
     /// Nothing is sent before this (KIP-219).
     pub silent_until: Mono,
     /// When it was begun.
@@ -104,6 +106,7 @@ impl Connection {
             broker,
             phase: Phase::Connecting,
             versions: Versions::default(),
+            retired: false,
             silent_until: Mono::default(),
             since: now,
             next_correlation: 0,
@@ -114,7 +117,7 @@ impl Connection {
 
     /// True if a request may be sent now.
     pub fn is_open(&self, now: Mono) -> bool {
-        self.phase == Phase::Ready && self.silent_until <= now
+        self.phase == Phase::Ready && !self.retired && self.silent_until <= now
     }
 
     /// Notes a request and returns its correlation id.
@@ -133,6 +136,11 @@ impl Connection {
     /// The requests that are not answered, oldest first.
     pub fn unanswered(&self) -> impl Iterator<Item = Purpose> + '_ {
         self.in_flight.iter().map(|request| request.purpose)
+    }
+
+    /// Requests that are not answered.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
     }
 
     /// True if nothing is in flight.

@@ -1,262 +1,241 @@
-//! A lane: one stream of entries that keeps its order. Its open batch, its queue of sealed ones, and when to seal.
+//! A lane: one stream of entries into a topic under one key. Its open batch, its sealed batches that have no partition yet, and a
+//! queue per partition. What it does with them is `shipper`'s and `producer`'s.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
-use super::batch::OpenBatch;
-use super::connection::Versions;
-use super::event::{ConnId, SlotId};
-use super::options::{Batching, LaneSpec, Mode, ShipperOptions};
-use super::ring::{SlotMemory, State};
-use super::shipper::{Shipper, key_of};
-use crate::base::{Mono, limits};
+use super::batch::{OpenBatch, Out, Overflow, key_bytes};
+use super::event::SlotId;
+use super::options::{Batching, DROP_REPORT_MS, LaneSpec};
+use super::producer::Queue;
+use crate::base::Mono;
+use crate::base::limits::MESSAGE_BYTES;
+use crate::base::time::Now;
 
-/// The batch being filled.
-#[derive(Debug)]
+/// Bytes that a record's lengths are first taken to need: messages of 64 bytes to 8 KiB, and arrays up to 1 MiB.
+const GUESS_EACH: usize = 2;
+const GUESS_ARRAY: usize = 3;
+
+/// The producer id that a lane's partitions begin with (one per core and lane, so that an epoch's bump stays local).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Producer {
+    /// Not asked for, or to be asked for again at this time.
+    Unknown {
+        /// Not before.
+        retry_at: Mono,
+        /// Asked in vain, in a row.
+        failures: u32,
+    },
+    /// Asked.
+    Asked {
+        /// Asked in vain before, in a row.
+        failures: u32,
+    },
+    /// Known: id and epoch.
+    Known(i64, i16),
+}
+
+/// Keeps what happens often from being said often.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quiet {
+    not_before: Mono,
+    unsaid: u64,
+}
+
+impl Quiet {
+    /// Counts `entries`; Some(all that were not said yet) if it is time for a line.
+    pub fn say(&mut self, now: Mono, entries: u64) -> Option<u64> {
+        self.unsaid += entries;
+        if now < self.not_before {
+            return None;
+        }
+        self.not_before = now.plus_ms(DROP_REPORT_MS);
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+/// A batch that takes entries.
+#[derive(Clone, Copy, Debug)]
 pub struct Open {
-    /// Where it lies.
+    /// Where its bytes are.
     pub slot: SlotId,
     /// What is in it.
     pub batch: OpenBatch,
-    /// When its first whole message was there; it lingers from then on.
-    pub ready_since: Option<Mono>,
-    /// When the open array got its first entry, and its newest.
-    pub array: Option<(Mono, Mono)>,
+    /// When its first message was complete: linger counts from here.
+    pub since: Option<Mono>,
+    /// When the open array's first entry came.
+    pub array_first: Mono,
+    /// When the open array's newest entry came.
+    pub array_last: Mono,
+    /// True once its size made it ready: that is looked at once.
+    pub over: bool,
 }
 
-impl Open {
-    /// An empty one.
-    pub const fn new(slot: SlotId, batch: OpenBatch, _now: Mono) -> Self {
-        Self { slot, batch, ready_since: None, array: None }
-    }
-
-    /// An entry was added.
-    pub fn note(&mut self, now: Mono, in_array: bool) {
-        if in_array {
-            self.array = Some((self.array.map_or(now, |(first, _)| first), now));
-        } else {
-            self.ready_since.get_or_insert(now);
-        }
-    }
-}
-
-/// The lane's identity towards Kafka (KIP-98). One of its own, so that a new one is nobody else's trouble.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProducerId {
-    /// The sink is not idempotent.
-    Unneeded,
-    /// To be asked for, not before this.
-    Wanted(Mono),
-    /// Asked for on this connection.
-    Asked(ConnId),
-    /// Given: id and epoch.
-    Has(i64, i16),
-}
-
-/// One stream of entries.
+/// One lane.
 #[derive(Debug)]
 pub struct Lane {
-    /// What it was made of.
+    /// What it is.
     pub spec: LaneSpec,
-    /// Position of its sink.
+    /// Index of its sink.
     pub sink: usize,
-    /// Position of its topic in the sink.
+    /// Index of its topic in the sink.
     pub topic: usize,
-    /// Counts how often the place was used.
+    /// Tells it from earlier lanes at this index.
     pub generation: u32,
-    /// The key as every record carries it.
-    pub key: Vec<u8>,
-    /// No configuration names it.
+    /// False once it was forgotten.
+    pub live: bool,
+    /// True while no configuration names it.
     pub retired: bool,
-    /// The place is free.
-    pub forgotten: bool,
-    /// The batch being filled.
+    /// True while it is in the shipper's list of lanes with something to do.
+    pub listed: bool,
+    /// The key as it stands in each record.
+    pub key: Vec<u8>,
+    /// The open batch.
     pub open: Option<Open>,
-    /// Sealed batches that are not resolved, in order.
-    pub queue: VecDeque<SlotId>,
-    /// Where it writes to now.
-    pub partition: Option<i32>,
-    /// Bytes written there since it turned to it.
-    pub partition_bytes: u64,
-    /// Who it is to Kafka.
-    pub producer: ProducerId,
-    /// Producer ids asked for in a row without getting one.
-    pub producer_failures: u32,
-    /// The identity is spoilt: a new one once nothing is in flight.
-    pub renew: bool,
-    /// Next sequence by partition.
-    pub sequences: HashMap<i32, i32>,
-    /// Nothing is sent before this.
-    pub retry_at: Mono,
-    /// Failures in a row.
-    pub failures: u32,
+    /// Sealed batches without a partition, oldest first.
+    pub waiting: VecDeque<SlotId>,
+    /// Per partition number.
+    pub queues: Vec<Queue>,
+    /// The producer id for partitions that have none yet.
+    pub producer: Producer,
+    /// The partition that batches without a key go to now, and the bytes it got.
+    pub sticky: Option<(i32, u64)>,
+    /// Incarnation of the topic that the queues belong to.
+    pub incarnation: u32,
     /// Entries accepted and not resolved.
     pub held: u64,
-    /// Entries refused since that was last said.
-    pub discarded: u64,
-    /// When something about refusals was last said.
-    pub said_at: Option<Mono>,
+    /// Slots held.
+    pub slots: u32,
+    /// Entries accepted in all.
+    pub pushed: u64,
+    /// Lines about refused entries.
+    pub refusals: Quiet,
+    /// Lines about lost entries.
+    pub losses: Quiet,
+    /// Bytes that one batch may have, as far as it was learnt; header included.
+    pub batch_bytes: usize,
 }
 
 impl Lane {
-    /// An empty lane.
-    pub fn new(spec: LaneSpec, sink: usize, topic: usize, generation: u32, idempotent: bool) -> Self {
+    /// An idle lane.
+    pub fn new(spec: LaneSpec, sink: usize, topic: usize, generation: u32) -> Self {
+        let key = key_bytes(spec.key.as_deref());
         Self {
-            key: key_of(&spec),
             spec,
             sink,
             topic,
             generation,
+            live: true,
             retired: false,
-            forgotten: false,
+            listed: false,
+            key,
             open: None,
-            queue: VecDeque::new(),
-            partition: None,
-            partition_bytes: 0,
-            producer: if idempotent { ProducerId::Wanted(Mono::default()) } else { ProducerId::Unneeded },
-            producer_failures: 0,
-            renew: false,
-            sequences: HashMap::new(),
-            retry_at: Mono::default(),
-            failures: 0,
+            waiting: VecDeque::new(),
+            queues: Vec::new(),
+            producer: Producer::Unknown { retry_at: Mono::default(), failures: 0 },
+            sticky: None,
+            incarnation: 0,
             held: 0,
-            discarded: 0,
-            said_at: None,
+            slots: 0,
+            pushed: 0,
+            refusals: Quiet::default(),
+            losses: Quiet::default(),
+            batch_bytes: usize::MAX,
         }
     }
 
-    /// True if it holds nothing.
-    pub fn is_empty(&self) -> bool {
-        self.open.is_none() && self.queue.is_empty()
+    /// True if nothing of it is left to deliver.
+    pub fn is_idle(&self) -> bool {
+        self.slots == 0
     }
 
-    /// True if the operator's `max_pending_entries` is reached.
-    pub fn is_over_pending(&self) -> bool {
-        self.spec.max_pending_entries.is_some_and(|most| self.held >= most)
+    /// The queue of a partition.
+    pub fn queue(&mut self, partition: i32) -> Option<&mut Queue> {
+        self.queues.get_mut(usize::try_from(partition).ok()?)
     }
 
-    /// Batches that may be in flight at once.
-    pub const fn window(mode: Mode) -> usize {
-        match mode {
-            Mode::Async => limits::IN_FLIGHT_BATCHES,
-            Mode::Sync => 1,
+    /// The guess to begin a batch with.
+    pub const fn guess(&self) -> usize {
+        match self.spec.batching {
+            Batching::Each => GUESS_EACH,
+            Batching::Array { .. } => GUESS_ARRAY,
         }
     }
 
-    /// When the open batch wants to be looked at, as far as time alone decides.
-    pub fn due(&self, options: &ShipperOptions, mode: Mode) -> Option<Mono> {
-        let open = self.open.as_ref()?;
-        let linger_ms = if mode == Mode::Sync { 0 } else { options.linger_ms };
-        let full = open.batch.bytes() >= options.batch_bytes;
-        let ready = open.ready_since.map(|since| if full { since } else { since.plus_ms(linger_ms) });
-        [ready, self.array_due()].into_iter().flatten().min()
-    }
-
-    /// When the open array is closed by time (APISIX-COMPAT §3.2).
+    /// When the open array must be closed (APISIX-COMPAT §3.2): its newest entry is `inactive_ms` old, or its oldest
+    /// `duration_ms`. None if no array is open.
     pub fn array_due(&self) -> Option<Mono> {
-        let (first, last) = self.open.as_ref()?.array?;
+        let open = self.open.as_ref().filter(|open| open.batch.array_entries() > 0)?;
         let Batching::Array { inactive_ms, duration_ms, .. } = self.spec.batching else { return None };
-        Some(last.plus_ms(inactive_ms).min(first.plus_ms(duration_ms)))
+        Some(open.array_last.plus_ms(inactive_ms).min(open.array_first.plus_ms(duration_ms)))
     }
 }
 
-impl<M: SlotMemory> Shipper<M> {
-    /// Closes the open array of a lane: it is a message now.
-    pub(super) fn close_array(&mut self, index: usize, now: Mono) {
-        let lane = &mut self.lanes[index];
-        let Some(open) = &mut lane.open else { return };
-        let slot = self.ring.slot_mut(open.slot);
-        if let Some(entries) = open.batch.close_array(slot.memory.bytes_mut()) {
-            slot.batch.record_entries.push(entries);
-            open.ready_since.get_or_insert(now);
-        }
-        open.array = None;
-    }
-
-    /// Seals what is due in a lane and sends what may be sent.
-    pub(super) fn pump(&mut self, index: usize, now: Mono) {
-        let closing = self.flushing || self.lanes[index].retired;
-        if closing || self.lanes[index].array_due().is_some_and(|due| due <= now) {
-            self.close_array(index, now);
-        }
-        if self.is_due(index, now, closing) {
-            self.seal(index);
-        }
-        self.send(index, now);
-        // A pipe that is free again may take what was filled meanwhile.
-        if self.is_due(index, now, closing) {
-            self.seal(index);
-            self.send(index, now);
-        }
-    }
-
-    /// True if the open batch holds whole messages, has waited long enough, and the pipe would take it.
-    fn is_due(&self, index: usize, now: Mono, closing: bool) -> bool {
-        let lane = &self.lanes[index];
-        let sink = &self.sinks[lane.sink];
-        let Some(open) = &lane.open else { return false };
-        if open.batch.records() == 0 {
-            return false;
-        }
-        let linger_ms = if closing || sink.spec.mode == Mode::Sync { 0 } else { self.options.linger_ms };
-        let waited = open.ready_since.is_some_and(|since| since.plus_ms(linger_ms) <= now);
-        let in_flight = self.in_flight(index);
-        let pipe_is_free = in_flight == lane.queue.len() && in_flight < Lane::window(sink.spec.mode);
-        pipe_is_free && (waited || open.batch.bytes() >= self.options.batch_bytes)
-    }
-
-    /// Batches of a lane that were sent and are not answered.
-    pub(super) fn in_flight(&self, index: usize) -> usize {
-        let queue = &self.lanes[index].queue;
-        queue.iter().filter(|slot| self.ring.slot(**slot).state == State::InFlight).count()
-    }
-
-    /// Takes the open batch, whose messages are whole, into the queue. An array that is still open moves to a slot of its own;
-    /// if there is none, it is closed.
-    pub(super) fn seal(&mut self, index: usize) {
-        if !self.carry_array(index) {
-            let now = self.lanes[index].open.as_ref().and_then(|open| open.ready_since).unwrap_or_default();
-            self.close_array(index, now);
-        }
-        let lane = &mut self.lanes[index];
-        let carried = lane.open.as_mut().and_then(|open| open.array.take()).is_some();
-        debug_assert!(!carried, "an array that stayed was closed");
-        let Some(open) = lane.open.take() else { return };
-        let codec = self.sinks[lane.sink].spec.compression;
-        let slot = self.ring.slot_mut(open.slot);
-        let mut sealed = open.batch.sealed();
-        self.compressor.compress_batch(codec, slot.memory.bytes_mut(), &mut sealed);
-        slot.batch.seal(sealed);
-        slot.state = State::Queued;
-        lane.queue.push_back(open.slot);
-        lane.open = self.carried.take();
-    }
-
-    /// Moves the open array, if there is one, into a fresh slot. True if none is left behind.
-    fn carry_array(&mut self, index: usize) -> bool {
-        let Some((first, last)) = self.lanes[index].open.as_ref().and_then(|open| open.array) else { return true };
-        let Some(old) = self.lanes[index].open.take() else { return true };
-        if !self.open(index, first) {
-            self.lanes[index].open = Some(old);
-            return false;
-        }
-        let lane = &mut self.lanes[index];
-        let (mut old, Some(mut fresh)) = (old, lane.open.take()) else { return false };
-        let moved = self.ring.two(old.slot, fresh.slot).is_some_and(|(from, to)| {
-            old.batch.carry_array(from.memory.bytes(), &mut fresh.batch, to.memory.bytes_mut(), &lane.key)
-        });
-        if moved {
-            fresh.array = Some((first, last));
-            old.array = None;
-            self.carried = Some(fresh);
-        } else {
-            self.give_back(fresh.slot);
-        }
-        self.lanes[index].open = Some(old);
-        moved
-    }
+/// What an entry did to the open batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It lies in the batch, which can take more.
+    Open,
+    /// It lies in the batch and made it ready to be sent: the first message of the batch, or an array that reached its count.
+    Ready,
 }
 
-/// True if a broker with these versions can give producer ids.
-pub const fn gives_producer_ids(versions: &Versions) -> bool {
-    versions.init_producer_id.is_some()
+impl Open {
+    /// Begins a batch in an empty slot.
+    pub fn new(slot: SlotId, slot_bytes: usize, guess: usize) -> Self {
+        let batch = OpenBatch::new(slot_bytes, guess);
+        Self { slot, batch, since: None, array_first: Mono::default(), array_last: Mono::default(), over: false }
+    }
+
+    /// Adds an entry. `record_entries` is the slot's. On overflow nothing changed, except that an array that became too long was
+    /// closed and the entry was tried again in a new one.
+    #[inline]
+    pub fn push(
+        &mut self,
+        memory: &mut [u8],
+        to: (&[u8], Batching, usize),
+        now: Now,
+        record_entries: &mut Vec<u32>,
+        render: &mut dyn FnMut(&mut Out<'_>),
+    ) -> Result<Pushed, Overflow> {
+        let (key, batching, batch_bytes) = to;
+        let timestamp_ms = now.wall.unix_ms() as i64;
+        let Batching::Array { max_entries, .. } = batching else {
+            self.batch.push_record(memory, key, timestamp_ms, render)?;
+            return Ok(self.ready(now.mono));
+        };
+        let array_bytes = batch_bytes.min(MESSAGE_BYTES);
+        let mut pushed = Pushed::Open;
+        if let Err(overflow) = self.batch.push_element(memory, key, timestamp_ms, array_bytes, render) {
+            if self.close_array(memory, record_entries, now.mono).is_none() {
+                return Err(overflow);
+            }
+            pushed = Pushed::Ready;
+            self.batch.push_element(memory, key, timestamp_ms, array_bytes, render)?;
+        }
+        if self.batch.array_entries() == 1 {
+            self.array_first = now.mono;
+        }
+        self.array_last = now.mono;
+        if self.batch.array_entries() >= max_entries {
+            self.close_array(memory, record_entries, now.mono);
+            pushed = Pushed::Ready;
+        }
+        // A first element needs its array's deadline looked after.
+        Ok(if self.batch.array_entries() == 1 { Pushed::Ready } else { pushed })
+    }
+
+    fn ready(&mut self, now: Mono) -> Pushed {
+        if self.since.is_some() {
+            return Pushed::Open;
+        }
+        self.since = Some(now);
+        Pushed::Ready
+    }
+
+    /// Closes the open array. None if none is open.
+    pub fn close_array(&mut self, memory: &mut [u8], record_entries: &mut Vec<u32>, now: Mono) -> Option<()> {
+        record_entries.push(self.batch.close_array(memory)?);
+        self.since = self.since.or(Some(now));
+        Some(())
+    }
 }

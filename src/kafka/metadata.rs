@@ -194,7 +194,9 @@ impl Topic {
         if news.partitions.is_empty() {
             return;
         }
-        let again = self.id != [0; 16] && news.id != [0; 16] && self.id != news.id;
+        // Without ids it shows only by a count that fell: partitions are never taken from a topic.
+        let other_id = self.id != [0; 16] && news.id != [0; 16] && self.id != news.id;
+        let again = other_id || news.partitions.len() < self.leaders.len();
         if again {
             self.incarnation += 1;
             self.leaders.clear();
@@ -203,8 +205,7 @@ impl Topic {
             self.id = news.id;
         }
         // A topic has at most as many partitions as entries came, so that a wild index reserves nothing.
-        let count = news.partitions.len().max(self.leaders.len());
-        self.leaders.resize(count, Leader { node: -1, epoch: -1 });
+        self.leaders.resize(news.partitions.len(), Leader { node: -1, epoch: -1 });
         for partition in &news.partitions {
             let leader = Leader { node: partition.leader, epoch: partition.leader_epoch };
             self.learn_leader(partition.index, leader);

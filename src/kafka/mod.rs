@@ -1,22 +1,27 @@
-//! Pure: how records reach Kafka, and how they are read back. Record batches in wire layout, the ring they lie in, the producer as a state machine.
+//! Pure: how records reach Kafka, and how they are read back. Record batches in wire layout, the ring they lie in, the producer as
+//! a state machine.
 
 pub mod batch;
+#[cfg(test)]
+mod batch_tests;
 pub mod codec;
 pub mod compress;
-mod connection;
+pub mod connection;
 pub mod decompress;
 pub mod event;
 pub mod head;
-mod lane;
-mod metadata;
+pub mod lane;
+pub mod metadata;
 pub mod options;
-mod partition;
-mod producer;
+pub mod partition;
+pub mod producer;
 pub mod records;
-mod retry;
+pub mod retry;
 pub mod ring;
 pub mod shipper;
-mod sink;
+#[cfg(test)]
+mod sim;
+pub mod sink;
 pub mod stats;
 mod varint;
 

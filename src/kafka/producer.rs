@@ -1,709 +1,604 @@
-//! The producer: which batch goes where, when it is sent again, what an answer means for it (KAFKA.md §2). A lane's batches are in
-//! flight as a prefix of its queue; after a failure nothing is sent before everything in flight is answered, so order is kept.
+//! The producer of one lane and partition: its queue of batches, their sequences, and what answers and lost connections do to
+//! them. It sends nothing itself and counts nothing: `shipper` does both with what it says.
+//!
+//! What holds, with idempotence:
+//! - Batches are sent in queue order, and none is sent behind one that waits. The first of an epoch goes alone, so that the
+//!   broker knows this producer before it must tell a gap from a beginning.
+//! - Identity (producer id, epoch, sequence) is frozen at the first attempt. It is given anew only after a definite refusal.
+//! - A batch is *in doubt* once an attempt's outcome was not learnt. If it is then refused with 45, it is held, and those behind
+//!   it that are in doubt too are asked for: the broker takes, or recognises, one of them only if all before it are there. If it
+//!   recognises none, they are given up as in doubt. (Issue B asks the broker instead.) A batch that is acknowledged takes those
+//!   before it out of doubt.
+//!
+//! Without idempotence (acks = 1, or denied) up to five batches are in flight all the same; after an error they are sent again in
+//! order, so that records may be doubled, or stand in another order, around an error. That is what acks = 1 promises.
 
-use super::batch::{self, Identity};
-use super::codec::answers::{self, Produced};
-use super::codec::requests::{self, Caller};
-use super::connection::{Connection, Garbage, Phase, Purpose, Welcome};
-use super::event::{Action, ConnId, Level, SlotId};
-use super::head::{self, Head};
-use super::lane::{Lane, ProducerId};
-use super::metadata::Leader;
-use super::options::{Acks, PRODUCE_GRACE_MS};
-use super::partition;
-use super::retry::{self, Appended, Backoff, Metadata, Verdict};
-use super::ring::{SlotMemory, State};
-use super::shipper::Shipper;
+use std::collections::VecDeque;
+
+use super::batch::{Identity, RECORDS_START, TAILROOM_BYTES, move_to_front, records_end, write_header};
+use super::compress::Compressor;
+use super::event::{ConnId, SlotId};
+use super::retry::{self, Backoff, Rng, Verdict};
+use super::ring::{Ring, SlotMemory, State, Wire};
 use super::stats::LostReason;
 use crate::base::Mono;
 
-/// Metadata failures in a row before a topic that is not there is spoken of: creation by asking takes a moment.
-const TOPIC_PATIENCE: u32 = 5;
-/// Milliseconds after which work that waits is looked at again, whatever was overlooked.
-const LOOK_AGAIN_MS: u64 = 250;
+/// What became of entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// They are in Kafka.
+    Delivered,
+    /// They may or may not be in Kafka.
+    InDoubt,
+    /// They are not in Kafka.
+    Lost(LostReason),
+}
 
-impl<M: SlotMemory> Shipper<M> {
-    /// Sends what a lane may send now.
-    pub(super) fn send(&mut self, index: usize, now: Mono) {
-        if self.lanes[index].renew {
-            self.renew(index);
+/// A batch, or a part of one, that is resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// Which.
+    pub slot: SlotId,
+    /// How many entries.
+    pub entries: u64,
+    /// How many bytes of batch.
+    pub bytes: usize,
+    /// How.
+    pub outcome: Outcome,
+    /// True if nothing of the batch is left: its slot can be given back.
+    pub whole: bool,
+}
+
+/// What may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// This batch.
+    Send(SlotId),
+    /// Nothing before this time.
+    Wait(Mono),
+    /// Nothing before an event.
+    Nothing,
+}
+
+/// What must happen before identities are given anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reset {
+    /// Nothing: they stay.
+    #[default]
+    No,
+    /// The epoch is bumped.
+    Epoch,
+    /// A new producer id is taken.
+    Producer,
+}
+
+/// When and how a queue tries again.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Pauses.
+    pub backoff: Backoff,
+    /// Failures that a batch is forgiven; None: all.
+    pub max_retry: Option<u32>,
+}
+
+/// One lane's batches for one partition, oldest first.
+#[derive(Debug, Default)]
+pub struct Queue {
+    /// Every batch that is not resolved.
+    pub batches: VecDeque<SlotId>,
+    /// Of these, sent and not answered.
+    pub in_flight: u32,
+    /// Where those were sent.
+    pub conn: Option<ConnId>,
+    /// Nothing is sent until all in flight are answered.
+    draining: bool,
+    /// Nothing is sent before this.
+    retry_at: Mono,
+    /// Failures in a row.
+    failures: u32,
+    /// When the first of them was.
+    pub stalled_since: Option<Mono>,
+    /// True once the failures were said.
+    pub reported: bool,
+    /// Producer id and epoch.
+    pub producer: Option<(i64, i16)>,
+    /// A producer id that is of no use any more.
+    pub spent: Option<i64>,
+    /// What the broker answered last; None: nothing.
+    pub last_error: Option<i16>,
+    next_sequence: i32,
+    /// True once the broker took a batch of this epoch.
+    proven: bool,
+    /// A batch was definitely refused: what is in flight behind it cannot be appended.
+    gap: bool,
+    reset: Reset,
+}
+
+impl Queue {
+    /// What may be sent now, with at most `window` in flight.
+    pub fn next<M: SlotMemory>(&self, ring: &Ring<M>, window: u32, idempotent: bool, now: Mono) -> Next {
+        let window = if idempotent && !self.proven { 1 } else { window };
+        if self.batches.is_empty() || self.draining || self.in_flight >= window {
+            return Next::Nothing;
         }
-        while let Some(slot) = self.next_to_send(index, now) {
-            let Some(partition) = self.partition(index, now) else { return };
-            let Some(conn) = self.leader(index, partition, now) else { return };
-            if !self.has_producer_id(index, now) || !self.send_batch(index, slot, partition, conn, now) {
-                return;
+        let mut held = false;
+        for id in &self.batches {
+            let slot = ring.slot(*id);
+            match slot.state {
+                State::InFlight if slot.batch.in_parts => return Next::Nothing,
+                State::InFlight => {}
+                State::Held => held = true,
+                _ if held && !slot.batch.doubt => return Next::Nothing,
+                _ if slot.batch.in_parts && self.in_flight > 0 => return Next::Nothing,
+                _ if slot.pins > 0 => return Next::Nothing,
+                _ if now < self.retry_at => return Next::Wait(self.retry_at),
+                _ => return Next::Send(*id),
             }
         }
+        Next::Nothing
     }
 
-    /// The first batch that is not in flight, if nothing behind it is and the window has room.
-    fn next_to_send(&self, index: usize, now: Mono) -> Option<SlotId> {
-        let lane = &self.lanes[index];
-        let in_flight = self.in_flight(index);
-        let next = *lane.queue.get(in_flight)?;
-        let slot = self.ring.slot(next);
-        let prefix = slot.state == State::Queued
-            && lane.queue.iter().take(in_flight).all(|id| self.ring.slot(*id).state == State::InFlight);
-        let window = Lane::window(self.sinks[lane.sink].spec.mode);
-        (prefix && in_flight < window && slot.pins == 0 && lane.retry_at <= now && !lane.renew).then_some(next)
-    }
-
-    /// The partition that the lane writes to; asks for metadata if the topic is not known.
-    fn partition(&mut self, index: usize, now: Mono) -> Option<i32> {
-        let settled = self.lanes[index].queue.iter().all(|id| !self.ring.slot(*id).batch.sent);
-        let lane = &mut self.lanes[index];
-        let sink = &mut self.sinks[lane.sink];
-        let topic = &sink.topics[lane.topic];
-        if topic.leaders.is_empty() {
-            sink.schedule.wanted = true;
-            self.wake_at(now);
-            return None;
-        }
-        let worn = lane.partition_bytes >= self.options.sticky_bytes
-            || lane.partition.is_some_and(|partition| topic.leader(partition).is_none());
-        if lane.partition.is_none() || worn && settled && lane.spec.key.is_none() {
-            lane.partition = match &lane.spec.key {
-                Some(key) => Some(partition::of_key(lane.spec.partitioner, key, topic.leaders.len() as u32) as i32),
-                None => topic.any_partition(lane.partition, &mut self.rng),
-            };
-            lane.partition_bytes = 0;
-        }
-        lane.partition
-    }
-
-    /// A connection to the partition's leader that takes requests now; sees to it that there will be one.
-    fn leader(&mut self, index: usize, partition: i32, now: Mono) -> Option<ConnId> {
-        let lane = &self.lanes[index];
-        let sink = &mut self.sinks[lane.sink];
-        let leader = sink.topics[lane.topic].leader(partition).and_then(|node| sink.brokers.by_node(node));
-        let Some(broker) = leader else {
-            sink.schedule.wanted = true;
-            return None;
-        };
-        let (key, conn, retry_at) = (broker.key, broker.conn, broker.retry_at);
-        let at = lane.sink;
-        match conn {
-            Some(conn) => self.connections.get(&conn).filter(|own| own.is_open(now)).map(|own| own.id),
-            None if retry_at <= now => {
-                self.connect(at, key, now);
-                None
-            }
-            None => {
-                // The leader cannot be reached: perhaps there is another by now.
-                self.sinks[at].schedule.wanted = true;
-                None
-            }
-        }
-    }
-
-    fn connect(&mut self, sink: usize, key: u32, now: Mono) {
-        let conn = ConnId(self.next_conn);
-        let Some(broker) = self.sinks[sink].brokers.by_key(key) else { return };
-        self.next_conn += 1;
-        broker.conn = Some(conn);
-        let (host, port) = (broker.host.clone(), broker.port);
-        self.connections.insert(conn, Connection::new(conn, sink, key, now));
-        self.actions.push_back(Action::Connect { conn, host, port });
-    }
-
-    /// True if the lane may number its batches; asks for a producer id otherwise.
-    fn has_producer_id(&mut self, index: usize, now: Mono) -> bool {
-        let lane = &self.lanes[index];
-        match lane.producer {
-            ProducerId::Unneeded | ProducerId::Has(..) => true,
-            ProducerId::Asked(conn) => {
-                if !self.connections.contains_key(&conn) {
-                    self.lanes[index].producer = ProducerId::Wanted(now);
-                }
-                false
-            }
-            ProducerId::Wanted(at) if at > now => false,
-            ProducerId::Wanted(_) => {
-                self.ask_producer_id(index, now);
-                self.lanes[index].producer == ProducerId::Unneeded
-            }
-        }
-    }
-
-    fn ask_producer_id(&mut self, index: usize, now: Mono) {
-        let sink = self.lanes[index].sink;
-        if self.sinks[sink].is_plain {
-            self.lanes[index].producer = ProducerId::Unneeded;
-            return;
-        }
-        let deadline = now.plus_ms(self.options.request_timeout_ms);
-        let open = self.connections.values_mut().find(|conn| conn.sink == sink && conn.is_open(now));
-        let Some(conn) = open else { return };
-        let Some(version) = conn.versions.init_producer_id else {
-            self.without_producer_ids(sink, "it is too old for them");
-            self.lanes[index].producer = ProducerId::Unneeded;
-            return;
-        };
-        let correlation = conn.expect(Purpose::ProducerId(version, index as u32), deadline);
-        let caller = Caller { client_id: &self.options.client_id, correlation };
-        let bytes = requests::init_producer_id(caller, version);
-        let id = conn.id;
-        self.lanes[index].producer = ProducerId::Asked(id);
-        self.actions.push_back(Action::Send { conn: id, bytes });
-    }
-
-    fn without_producer_ids(&mut self, sink: usize, why: &str) {
-        if !std::mem::replace(&mut self.sinks[sink].is_plain, true) {
-            let name = self.sinks[sink].name();
-            let text = format!(
-                "Kafka {name} gives no producer ids ({why}): going on without; a batch whose answer is lost may be stored twice"
-            );
-            self.report(Level::Warn, text);
-        }
-    }
-
-    /// Puts one batch on the wire. False if it cannot be.
-    fn send_batch(&mut self, index: usize, id: SlotId, partition: i32, conn: ConnId, now: Mono) -> bool {
-        let lane = &mut self.lanes[index];
-        let sink = &self.sinks[lane.sink];
-        let topic = &sink.topics[lane.topic];
-        let Some(connection) = self.connections.get_mut(&conn) else { return false };
-        let Some(version) = connection.versions.produce else { return false };
-        let slot = self.ring.slot_mut(id);
-        let records = slot.batch.part.records as i32;
-        if slot.batch.identity.is_none() {
-            let identity = match lane.producer {
-                ProducerId::Has(producer_id, epoch) => {
-                    let next = lane.sequences.entry(partition).or_default();
-                    let sequence = *next;
-                    *next = next.wrapping_add(records) & i32::MAX;
-                    Identity { producer_id, epoch, sequence }
-                }
-                _ => Identity::NONE,
-            };
-            slot.batch.identity = Some(identity);
-            slot.batch.keep_under_tail(slot.memory.bytes());
-            batch::write_header(slot.memory.bytes_mut(), &slot.batch.part, identity);
-            lane.partition_bytes += slot.batch.part_bytes() as u64;
-        }
-        let deadline =
-            now.plus_ms(u64::from(sink.spec.timeout_ms) + PRODUCE_GRACE_MS.max(self.options.request_timeout_ms));
-        let purpose = Purpose::Produce { version, lane: index as u32, partition, slot: id };
-        // Without an id the topic goes by its name.
-        let version = if topic.id == [0; 16] { version.min(head::PRODUCE_VERSION_TOPIC_ID - 1) } else { version };
-        let purpose = match purpose {
-            Purpose::Produce { lane, partition, slot, .. } => Purpose::Produce { version, lane, partition, slot },
-            other => other,
-        };
-        let correlation = connection.expect(purpose, deadline);
-        let head = Head {
-            version,
-            correlation,
-            client_id: &self.options.client_id,
-            acks: if sink.spec.acks == Acks::All { -1 } else { 1 },
-            timeout_ms: i32::try_from(sink.spec.timeout_ms).unwrap_or(i32::MAX),
-            topic: &topic.name,
-            topic_id: topic.id,
-            partition,
-        };
-        let end = slot.batch.part.end;
-        let Some(range) = head::write_head(slot.memory.bytes_mut(), &head, end) else { return false };
-        slot.state = State::InFlight;
-        slot.pins += 1;
-        self.stats.batches_sent += 1;
-        if std::mem::replace(&mut slot.batch.sent, true) {
-            self.stats.batches_retried += 1;
-        }
-        self.actions.push_back(Action::SendBatch { conn, slot: id, range });
-        true
-    }
-
-    /// A new identity, once nothing is in flight: what may have been appended under the old one is in doubt, the rest is numbered
-    /// anew.
-    fn renew(&mut self, index: usize) {
-        if self.in_flight(index) > 0 {
-            return;
-        }
-        let queue = std::mem::take(&mut self.lanes[index].queue);
-        for id in queue {
-            let batch = &mut self.ring.slot_mut(id).batch;
-            if batch.doubt {
-                let entries = batch.entries_of(batch.whole.records);
-                self.doubt(index, entries);
-                self.give_back(id);
-            } else {
-                batch.identity = None;
-                self.lanes[index].queue.push_back(id);
-            }
-        }
-        let lane = &mut self.lanes[index];
-        lane.sequences.clear();
-        lane.renew = false;
-        if lane.producer != ProducerId::Unneeded {
-            lane.producer = ProducerId::Wanted(Mono::default());
-        }
-    }
-
-    /// A connection stands: ask what the broker speaks.
-    pub(super) fn connected(&mut self, id: ConnId, now: Mono) {
-        let deadline = now.plus_ms(self.options.request_timeout_ms);
-        let Some(conn) = self.connections.get_mut(&id).filter(|conn| conn.phase == Phase::Connecting) else { return };
-        let bytes = conn.hello(&self.options.client_id, requests::API_VERSIONS_MAX, deadline);
-        self.actions.push_back(Action::Send { conn: id, bytes });
-    }
-
-    /// A connection is gone: everything that it owed an answer for is queued again.
-    pub(super) fn disconnected(&mut self, id: ConnId, reason: &str, now: Mono) {
-        let Some(conn) = self.connections.remove(&id) else { return };
-        let idle = conn.phase == Phase::Ready && conn.is_idle();
-        let backoff = Backoff::of_connections(&self.options);
-        let mut place = None;
-        if let Some(broker) = self.sinks[conn.sink].brokers.by_key(conn.broker) {
-            broker.conn = None;
-            if !idle {
-                broker.failures += 1;
-                broker.retry_at = backoff.until(now, broker.failures, &mut self.rng);
-            }
-            place = Some((broker.host.clone(), broker.port, broker.failures));
-        }
-        let schedule = &mut self.sinks[conn.sink].schedule;
-        schedule.wanted |= !idle;
-        if schedule.asked == Some(id) {
-            schedule.failed(now, Backoff::of_requests(&self.options), &mut self.rng);
-        }
-        for purpose in conn.unanswered() {
-            match purpose {
-                Purpose::Produce { lane, slot, .. } => self.unanswered(lane as usize, slot, now),
-                Purpose::ProducerId(_, lane) => self.lanes[lane as usize].producer = ProducerId::Wanted(now),
-                Purpose::ApiVersions(_) | Purpose::Metadata(_) => {}
-            }
-        }
-        if let Some((host, port, failures)) = place.filter(|_| !idle) {
-            self.say_bad(conn.sink, &format!("{host}:{port}: {reason}"), failures);
-        }
-    }
-
-    /// One line when a sink turns bad: from the second failure on, because brokers restart.
-    fn say_bad(&mut self, sink: usize, what: &str, failures: u32) {
-        if failures >= 2 && !std::mem::replace(&mut self.sinks[sink].is_bad, true) {
-            let (name, held) = (self.sinks[sink].name(), self.held);
-            let text = format!(
-                "Kafka {name} does not take log entries ({what}): {held} are held and sent as soon as it does; check the broker and \
-                 the plugin's brokers"
-            );
-            self.report(Level::Error, text);
-        }
-    }
-
-    fn say_good(&mut self, sink: usize) {
-        if std::mem::replace(&mut self.sinks[sink].is_bad, false) {
-            let name = self.sinks[sink].name();
-            self.report(Level::Info, format!("Kafka {name} takes log entries again"));
-        }
-    }
-
-    /// A batch was sent and its answer will not come.
-    fn unanswered(&mut self, index: usize, id: SlotId, now: Mono) {
-        let slot = self.ring.slot_mut(id);
-        if slot.state != State::InFlight {
-            return;
-        }
-        slot.state = State::Queued;
-        slot.batch.doubt = true;
-        slot.batch.failures += 1;
-        self.pause(index, now);
-    }
-
-    fn pause(&mut self, index: usize, now: Mono) {
-        let lane = &mut self.lanes[index];
-        let spec = &self.sinks[lane.sink].spec;
-        lane.failures += 1;
-        lane.retry_at = match spec.retry_delay_ms {
-            Some(ms) => now.plus_ms(u64::from(ms)),
-            None => Backoff::of_requests(&self.options).until(now, lane.failures, &mut self.rng),
-        };
-    }
-
-    fn drop_connection(&mut self, id: ConnId, reason: &str, now: Mono) {
-        self.actions.push_back(Action::Close { conn: id });
-        self.disconnected(id, reason, now);
-    }
-
-    /// Requests that were not answered in time take their connection along.
-    pub(super) fn overdue(&mut self, now: Mono) {
-        let late: Vec<ConnId> = self
-            .connections
-            .values()
-            .filter(|conn| {
-                let connecting =
-                    conn.phase == Phase::Connecting && conn.since.plus_ms(2 * self.options.connect_timeout_ms) <= now;
-                connecting || conn.deadline().is_some_and(|deadline| deadline <= now)
-            })
-            .map(|conn| conn.id)
-            .collect();
-        for id in late {
-            self.drop_connection(id, "no answer in time", now);
-        }
-    }
-
-    /// Bytes came from a broker.
-    pub(super) fn received(&mut self, id: ConnId, bytes: &[u8], now: Mono) {
-        let Some(conn) = self.connections.get_mut(&id) else { return };
-        conn.receive(bytes);
-        let mut at = 0;
-        loop {
-            let Some(conn) = self.connections.get_mut(&id) else { return };
-            match conn.next_answer(&mut at) {
-                Ok(None) => {
-                    conn.forget(at);
-                    return;
-                }
-                Ok(Some((purpose, range))) => {
-                    let body = conn.body(range).to_vec();
-                    if !self.answer(id, purpose, &body, now) {
-                        self.drop_connection(
-                            id,
-                            "its answer is not Kafka's: is this port a Kafka listener without TLS?",
-                            now,
-                        );
-                        return;
-                    }
-                }
-                Err(Garbage::FrameSize | Garbage::Correlation | Garbage::Body) => {
-                    self.drop_connection(
-                        id,
-                        "it does not speak Kafka: is this port a Kafka listener without TLS?",
-                        now,
-                    );
-                    return;
-                }
-            }
-        }
-    }
-
-    /// False if the answer is not what was asked for.
-    fn answer(&mut self, id: ConnId, purpose: Purpose, body: &[u8], now: Mono) -> bool {
-        match purpose {
-            Purpose::ApiVersions(version) => self.welcomed(id, version, body, now),
-            Purpose::Metadata(version) => self.learnt(id, version, body, now),
-            Purpose::ProducerId(version, lane) => self.named(id, version, lane as usize, body, now),
-            Purpose::Produce { version, lane, slot, .. } => {
-                let Some(produced) = answers::produced(body, version) else {
-                    self.unanswered(lane as usize, slot, now);
-                    return false;
-                };
-                if let Some(conn) = self.connections.get_mut(&id) {
-                    conn.throttle(now, produced.throttle_ms);
-                }
-                self.judged(lane as usize, slot, &produced, now);
-                true
-            }
-        }
-    }
-
-    fn welcomed(&mut self, id: ConnId, version: i16, body: &[u8], now: Mono) -> bool {
-        let deadline = now.plus_ms(self.options.request_timeout_ms);
-        let Some(conn) = self.connections.get_mut(&id) else { return true };
-        let (sink, broker) = (conn.sink, conn.broker);
-        match conn.welcome(body, version) {
-            Ok(Some(lower)) => {
-                let bytes = conn.hello(&self.options.client_id, lower, deadline);
-                self.actions.push_back(Action::Send { conn: id, bytes });
-            }
-            Ok(None) => {
-                if let Some(broker) = self.sinks[sink].brokers.by_key(broker) {
-                    broker.failures = 0;
-                }
-            }
-            Err(Welcome::Garbage) => return false,
-            Err(Welcome::Refused(error)) => {
-                let reason = format!("it refused ApiVersions: {}", retry::error_name(error));
-                self.drop_connection(id, &reason, now);
-            }
-            Err(Welcome::TooOld) => self.drop_connection(id, "it speaks no version of Produce that we do", now),
-        }
-        true
-    }
-
-    /// Asks for metadata when it is wanted, over any connection; makes one if there is none.
-    pub(super) fn learn(&mut self, at: usize, now: Mono) {
-        let sink = &mut self.sinks[at];
-        let busy = self.lanes.iter().any(|lane| lane.sink == at && !lane.forgotten && !lane.is_empty());
-        if !sink.schedule.wanted && busy && sink.schedule.refresh_at <= now {
-            sink.schedule.wanted = true;
-        }
-        if !sink.schedule.wanted || !busy || sink.schedule.asked.is_some() || sink.schedule.retry_at > now {
-            return;
-        }
-        let deadline = now.plus_ms(self.options.request_timeout_ms);
-        let open = self.connections.values_mut().find(|conn| conn.sink == at && conn.is_open(now));
-        let Some((conn, version)) = open.and_then(|conn| conn.versions.metadata.map(|version| (conn, version))) else {
-            let connecting = self.connections.values().any(|conn| conn.sink == at && conn.phase != Phase::Ready);
-            if !connecting && let Some(key) = self.sinks[at].brokers.next_to_try(now).map(|broker| broker.key) {
-                self.connect(at, key, now);
-            }
-            return;
-        };
-        let correlation = conn.expect(Purpose::Metadata(version), deadline);
-        let used =
-            |topic: usize| self.lanes.iter().any(|lane| lane.sink == at && lane.topic == topic && !lane.forgotten);
-        let topics: Vec<&str> = sink
-            .topics
-            .iter()
-            .enumerate()
-            .filter(|(topic, _)| used(*topic))
-            .map(|(_, topic)| topic.name.as_str())
-            .collect();
-        let bytes = requests::metadata(Caller { client_id: &self.options.client_id, correlation }, version, &topics);
-        let id = conn.id;
-        sink.schedule.asked = Some(id);
-        self.actions.push_back(Action::Send { conn: id, bytes });
-    }
-
-    fn learnt(&mut self, id: ConnId, version: i16, body: &[u8], now: Mono) -> bool {
-        let Some(news) = answers::metadata(body, version) else { return false };
-        let Some(conn) = self.connections.get_mut(&id) else { return true };
-        conn.throttle(now, news.throttle_ms);
-        let at = conn.sink;
-        let (stale, moved) = self.sinks[at].brokers.adopt(&news.nodes);
-        for (conn, key) in moved {
-            if let Some(conn) = self.connections.get_mut(&conn) {
-                conn.broker = key;
-            }
-        }
-        let mut missing = None;
-        for topic in &news.topics {
-            if let Some(own) = self.sinks[at].topics.iter_mut().find(|own| own.name == topic.name) {
-                own.learn(topic);
-                if !own.is_whole() {
-                    missing = Some((own.name.clone(), topic.error));
-                }
-            }
-        }
-        let sink = &mut self.sinks[at];
-        match missing {
-            None => {
-                sink.schedule.asked = None;
-                sink.schedule.wanted = false;
-                sink.schedule.failures = 0;
-                sink.schedule.refresh_at = now.plus_ms(self.options.metadata_max_age_ms);
-            }
-            Some((topic, error)) => {
-                sink.schedule.failed(now, Backoff::of_requests(&self.options), &mut self.rng);
-                let failures = self.sinks[at].schedule.failures;
-                self.say_missing(at, &topic, error, failures);
-            }
-        }
-        for id in stale {
-            self.drop_connection(id, "the cluster knows it no more", now);
-        }
-        true
-    }
-
-    fn say_missing(&mut self, at: usize, topic: &str, error: i16, failures: u32) {
-        let Some(own) = self.sinks[at].topics.iter_mut().find(|own| own.name == topic) else { return };
-        if failures >= TOPIC_PATIENCE && !std::mem::replace(&mut own.reported, true) {
-            let held = self.held;
-            let why = if error == 0 { "a partition has no leader" } else { retry::error_name(error) };
-            let text = format!(
-                "topic {topic} cannot be written to ({why}): {held} log entries wait for it; create it, or allow the broker to \
-                 (auto.create.topics.enable)"
-            );
-            self.report(Level::Error, text);
-        }
-    }
-
-    /// The answer to InitProducerId.
-    fn named(&mut self, id: ConnId, version: i16, index: usize, body: &[u8], now: Mono) -> bool {
-        let Some(answer) = answers::producer_id(body, version) else {
-            self.lanes[index].producer = ProducerId::Wanted(now);
-            return false;
-        };
-        if let Some(conn) = self.connections.get_mut(&id) {
-            conn.throttle(now, answer.throttle_ms);
-        }
-        if self.lanes[index].producer != ProducerId::Asked(id) {
-            return true;
-        }
-        self.lanes[index].producer = match answer.error {
-            0 => {
-                self.lanes[index].producer_failures = 0;
-                self.lanes[index].sequences.clear();
-                ProducerId::Has(answer.id, answer.epoch)
-            }
-            retry::CLUSTER_AUTHORIZATION_FAILED | retry::UNSUPPORTED_VERSION => {
-                let sink = self.lanes[index].sink;
-                self.without_producer_ids(sink, retry::error_name(answer.error));
-                ProducerId::Unneeded
-            }
-            _ => {
-                self.lanes[index].producer_failures += 1;
-                let failures = self.lanes[index].producer_failures;
-                ProducerId::Wanted(Backoff::of_requests(&self.options).until(now, failures, &mut self.rng))
-            }
-        };
-        true
-    }
-
-    /// What an answer means for its batch.
-    fn judged(&mut self, index: usize, id: SlotId, produced: &Produced, now: Mono) {
-        if self.ring.slot(id).state != State::InFlight {
-            return;
-        }
-        let is_first = self.lanes[index].queue.front() == Some(&id);
-        let slot = self.ring.slot_mut(id);
-        slot.state = State::Queued;
-        match retry::verdict(produced.error) {
-            Verdict::Delivered => self.delivered(index, id, now),
-            Verdict::Retry { appended, metadata } => {
-                slot.batch.doubt |= appended == Appended::Perhaps;
-                slot.batch.failures += 1;
-                self.pause(index, now);
-                if metadata == Metadata::Stale {
-                    self.moved(index, produced, now);
-                }
-                self.tired(index, id, produced);
-            }
-            Verdict::Sequence if !is_first => self.pause(index, now),
-            Verdict::Sequence | Verdict::Epoch => {
-                self.lanes[index].renew = true;
-                self.renew(index);
-            }
-            Verdict::TooLarge => self.cut(index, id, produced),
-            Verdict::Refused => self.refused(index, id, produced, LostReason::Refused),
-        }
-    }
-
-    fn delivered(&mut self, index: usize, id: SlotId, now: Mono) {
-        let batch = &self.ring.slot(id).batch;
-        let (records, bytes) = (batch.part.records, batch.part_bytes() as u64);
-        let entries = batch.entries_of(records);
-        let cut = batch.is_cut();
-        self.stats.delivered += entries;
-        self.stats.bytes_delivered += bytes;
-        self.unhold(index, entries);
-        let lane = &mut self.lanes[index];
-        lane.failures = 0;
-        lane.retry_at = now;
-        let (sink, topic) = (lane.sink, lane.topic);
-        self.sinks[sink].topics[topic].reported = false;
-        self.say_good(sink);
-        if cut && self.take_next_part(id) {
-            return;
-        }
-        self.lanes[index].queue.retain(|slot| *slot != id);
-        self.give_back(id);
-    }
-
-    /// After the first part of a batch that was too large: the rest moves to the front of the slot. False if it cannot.
-    fn take_next_part(&mut self, id: SlotId) -> bool {
-        let slot = self.ring.slot_mut(id);
+    /// Makes a batch's bytes ready: cuts it if it was too large, gives it an identity, fills its header. None if it cannot be cut.
+    pub fn prepare<M: SlotMemory>(
+        &mut self,
+        ring: &mut Ring<M>,
+        id: SlotId,
+        idempotent: bool,
+        compressor: &mut Compressor,
+    ) -> Option<()> {
+        let slot = ring.slot_mut(id);
         let memory = slot.memory.bytes_mut();
-        slot.batch.put_back_tail(memory);
-        let (done, whole) = (slot.batch.part, slot.batch.whole);
-        let Some(end) = batch::move_to_front(memory, done.end, whole.end) else { return false };
-        let done_entries = slot.batch.entries_of(done.records);
-        if !slot.batch.record_entries.is_empty() {
-            slot.batch.record_entries.drain(..done.records as usize);
+        slot.batch.reshape(memory, compressor)?;
+        if idempotent && slot.batch.identity.is_none() {
+            let (producer_id, epoch) = self.producer?;
+            slot.batch.identity = Some(Identity { producer_id, epoch, sequence: self.next_sequence });
+            self.next_sequence = sequence_after(self.next_sequence, slot.batch.whole.records);
+            slot.batch.headed = false;
         }
-        let rest = batch::Sealed {
-            end,
-            records: whole.records - done.records,
-            entries: whole.entries - done_entries,
-            ..whole
-        };
-        slot.batch.seal(rest);
-        true
+        let batch = &mut slot.batch;
+        if !batch.headed {
+            let identity = batch.identity.unwrap_or(Identity::NONE);
+            match &mut batch.wire {
+                Some(wire) => write_header(&mut wire.memory, &wire.sealed, identity),
+                None => write_header(memory, &batch.part, identity),
+            }
+            batch.headed = true;
+        }
+        batch.keep_under_tail(memory);
+        Some(())
     }
 
-    /// MESSAGE_TOO_LARGE: half of the records at a time; a single one is lost.
-    fn cut(&mut self, index: usize, id: SlotId, produced: &Produced) {
-        let slot = self.ring.slot_mut(id);
-        let part = slot.batch.part;
-        let half = part.records / 2;
-        let end = (part.attributes == 0 && half > 0)
-            .then(|| batch::records_end(slot.memory.bytes(), batch::RECORDS_START, part.end, half))
-            .flatten();
-        let Some(end) = end else { return self.refused(index, id, produced, LostReason::TooLarge) };
-        slot.batch.put_back_tail(slot.memory.bytes_mut());
-        slot.batch.part = batch::Sealed { end, records: half, ..part };
-        let lane = &mut self.lanes[index];
-        let topic = &mut self.sinks[lane.sink].topics[lane.topic];
-        topic.batch_bytes = topic.batch_bytes.min(part.end - batch::HEADROOM_BYTES);
-        lane.renew = true;
-        self.renew(index);
+    /// Notes that a batch was sent; true if it was sent before.
+    pub fn sent<M: SlotMemory>(&mut self, ring: &mut Ring<M>, id: SlotId, conn: ConnId) -> bool {
+        let slot = ring.slot_mut(id);
+        slot.state = State::InFlight;
+        slot.pins += u32::from(slot.batch.wire.is_none());
+        self.in_flight += 1;
+        self.conn = Some(conn);
+        std::mem::replace(&mut slot.batch.sent, true)
     }
 
-    /// Kafka will never take it.
-    fn refused(&mut self, index: usize, id: SlotId, produced: &Produced, reason: LostReason) {
-        let batch = &self.ring.slot(id).batch;
-        let (entries, bytes) = (batch.entries_of(batch.whole.records), batch.part_bytes());
-        let topic = self.lanes[index].spec.topic.clone();
-        let words = produced.message.as_deref().unwrap_or("");
-        let error = retry::error_name(produced.error);
-        let text = format!(
-            "buffered messages send to kafka err: {error}, retryable: false, topic: {topic}, partition_id: {}, length: {entries} \
-             ({bytes} bytes) {words}",
-            produced.partition
-        );
-        self.report(Level::Error, text);
-        self.lose(index, entries, reason);
-        self.lanes[index].queue.retain(|slot| *slot != id);
-        self.give_back(id);
-        self.lanes[index].renew = true;
-        self.renew(index);
-    }
-
-    /// The operator's `max_retry_count` binds only where it was written.
-    fn tired(&mut self, index: usize, id: SlotId, produced: &Produced) {
-        let most = self.sinks[self.lanes[index].sink].spec.max_retry;
-        let batch = &self.ring.slot(id).batch;
-        if most.is_none_or(|most| batch.failures <= most) {
-            return;
-        }
-        if !batch.doubt {
-            return self.refused(index, id, produced, LostReason::Retries);
-        }
-        let entries = batch.entries_of(batch.whole.records);
-        self.doubt(index, entries);
-        self.lanes[index].queue.retain(|slot| *slot != id);
-        self.give_back(id);
-        self.lanes[index].renew = true;
-        self.renew(index);
-    }
-
-    /// Somebody else leads: the answer may say who (KIP-951), metadata will.
-    fn moved(&mut self, index: usize, produced: &Produced, now: Mono) {
-        let lane = &mut self.lanes[index];
-        let sink = &mut self.sinks[lane.sink];
-        sink.schedule.wanted = true;
-        let Some((node, epoch)) = produced.leader.filter(|(node, epoch)| *node >= 0 && *epoch >= 0) else { return };
-        let mut handed = Vec::new();
-        let mut stale = Vec::new();
-        for told in &produced.nodes {
-            stale.extend(sink.brokers.adopt_node(told, &mut handed));
-        }
-        if sink.topics[lane.topic].learn_leader(produced.partition, Leader { node, epoch }) {
-            lane.retry_at = now;
-        }
-        for (conn, key) in handed {
-            if let Some(conn) = self.connections.get_mut(&conn) {
-                conn.broker = key;
+    /// Takes the broker's answer for a batch in flight; says what is resolved by it. The verdict, for the caller's own use.
+    pub fn answered<M: SlotMemory>(
+        &mut self,
+        ring: &mut Ring<M>,
+        id: SlotId,
+        error: i16,
+        time: (Mono, Patience, &mut Rng),
+        resolved: &mut Vec<Resolved>,
+    ) -> Verdict {
+        let (now, patience, rng) = time;
+        let slot = ring.slot_mut(id);
+        slot.state = State::Queued;
+        self.in_flight -= 1;
+        self.last_error = Some(error);
+        let verdict = retry::verdict(error);
+        match verdict {
+            Verdict::Delivered => self.delivered(ring, id, resolved),
+            Verdict::Retry { appended, .. } => {
+                let batch = &mut slot.batch;
+                batch.failures += 1;
+                batch.doubt |= appended == retry::Appended::Perhaps;
+                self.gap |= appended == retry::Appended::Never;
+                self.fail(now, patience, rng);
+            }
+            Verdict::TooLarge if slot.batch.part.records > 1 => {
+                slot.batch.cut_in_half();
+                (self.gap, self.draining) = (true, true);
+            }
+            Verdict::TooLarge => self.refuse(ring, id, LostReason::TooLarge, resolved),
+            Verdict::Refused => self.refuse(ring, id, LostReason::Refused, resolved),
+            Verdict::Sequence => self.out_of_order(ring, id, now, patience, rng),
+            Verdict::Epoch => {
+                (self.gap, self.reset) = (true, Reset::Producer);
+                self.fail(now, patience, rng);
             }
         }
-        for id in stale {
-            self.drop_connection(id, "its broker moved", now);
+        self.expire(ring, patience, resolved);
+        self.settle(ring, resolved);
+        verdict
+    }
+
+    /// The connection is gone: whatever was in flight may have been appended, unless a batch before it was refused.
+    pub fn connection_lost<M: SlotMemory>(
+        &mut self,
+        ring: &mut Ring<M>,
+        time: (Mono, Patience, &mut Rng),
+        resolved: &mut Vec<Resolved>,
+    ) {
+        let (now, patience, rng) = time;
+        if self.in_flight == 0 {
+            return;
+        }
+        let idempotent = self.producer.is_some();
+        for id in &self.batches {
+            let slot = ring.slot_mut(*id);
+            if slot.state == State::InFlight {
+                slot.state = State::Queued;
+                slot.batch.doubt |= !(idempotent && self.gap);
+                slot.batch.failures += 1;
+            }
+        }
+        self.in_flight = 0;
+        self.last_error = None;
+        self.fail(now, patience, rng);
+        self.expire(ring, patience, resolved);
+        self.settle(ring, resolved);
+    }
+
+    /// The topic was created again: nothing that the old one's leader knew holds. What is not in flight gets a new identity.
+    pub fn topic_created_again(&mut self) {
+        (self.reset, self.draining) = (Reset::Epoch, true);
+    }
+
+    /// Carries out what waited for the last answer. Harmless at any time.
+    pub fn settle<M: SlotMemory>(&mut self, ring: &mut Ring<M>, resolved: &mut Vec<Resolved>) {
+        if self.in_flight > 0 {
+            return;
+        }
+        let is = |ring: &Ring<M>, id: &SlotId, state| ring.slot(*id).state == state;
+        let held = self.batches.iter().any(|id| is(ring, id, State::Held));
+        let asking = self.batches.iter().any(|id| is(ring, id, State::Queued) && ring.slot(*id).batch.doubt);
+        if !self.draining && (!held || asking) {
+            return;
+        }
+        (self.draining, self.gap) = (false, false);
+        if held && !asking {
+            self.resolve_where(ring, resolved, Outcome::InDoubt, |slot| slot.state == State::Held);
+            self.reset = self.reset.max_of(Reset::Epoch);
+        }
+        for id in &self.batches {
+            ring.slot_mut(*id).state = State::Queued;
+        }
+        self.renumber(ring, resolved);
+    }
+
+    /// Everything that is left is given up: in doubt if it was sent without an answer, lost if not.
+    pub fn abandon<M: SlotMemory>(&mut self, ring: &mut Ring<M>, reason: LostReason, resolved: &mut Vec<Resolved>) {
+        self.resolve_where(ring, resolved, Outcome::InDoubt, |slot| {
+            slot.batch.doubt || matches!(slot.state, State::InFlight | State::Held)
+        });
+        self.resolve_where(ring, resolved, Outcome::Lost(reason), |_| true);
+        self.in_flight = 0;
+    }
+
+    fn renumber<M: SlotMemory>(&mut self, ring: &mut Ring<M>, resolved: &mut Vec<Resolved>) {
+        match std::mem::take(&mut self.reset) {
+            Reset::No => return,
+            Reset::Epoch => {
+                // At the last epoch a new id is asked for.
+                let bumped = self.producer.and_then(|(id, epoch)| Some((id, epoch.checked_add(1)?)));
+                self.spent = self.producer.filter(|_| bumped.is_none()).map(|(id, _)| id).or(self.spent);
+                self.producer = bumped;
+            }
+            Reset::Producer => self.spent = self.producer.take().map(|(id, _)| id).or(self.spent),
+        }
+        // Never a second number for what may be there under the first.
+        self.resolve_where(ring, resolved, Outcome::InDoubt, |slot| slot.batch.doubt && slot.batch.identity.is_some());
+        for id in &self.batches {
+            ring.slot_mut(*id).batch.identity = None;
+        }
+        (self.next_sequence, self.proven) = (0, false);
+    }
+
+    fn delivered<M: SlotMemory>(&mut self, ring: &mut Ring<M>, id: SlotId, resolved: &mut Vec<Resolved>) {
+        (self.failures, self.stalled_since, self.retry_at) = (0, None, Mono::default());
+        let idempotent = ring.slot(id).batch.identity.is_some();
+        self.proven |= idempotent;
+        if idempotent && self.batches.front() != Some(&id) {
+            // The broker took this one, so that it has all before it: what was in doubt there is not any more.
+            let before = self.batches.iter().take_while(|other| **other != id);
+            let there = before.copied().filter(|other| ring.slot(*other).batch.doubt);
+            for other in there.collect::<Vec<_>>() {
+                self.resolve_part(ring, other, Outcome::Delivered, resolved);
+            }
+        }
+        self.resolve_part(ring, id, Outcome::Delivered, resolved);
+    }
+
+    fn out_of_order<M: SlotMemory>(
+        &mut self,
+        ring: &mut Ring<M>,
+        id: SlotId,
+        now: Mono,
+        patience: Patience,
+        rng: &mut Rng,
+    ) {
+        let before = self.batches.iter().take_while(|other| **other != id);
+        let first = before.copied().all(|other| ring.slot(other).state == State::Held);
+        let batch = &ring.slot(id).batch;
+        if batch.identity.is_none() {
+            self.fail(now, patience, rng);
+        } else if !first {
+            // One before it waits to be sent again; this one simply follows it.
+            self.draining = true;
+        } else if batch.doubt {
+            ring.slot_mut(id).state = State::Held;
+        } else {
+            // Never appended, and the broker expects another number: begin a new epoch.
+            self.reset = self.reset.max_of(Reset::Epoch);
+            self.gap = true;
+            self.fail(now, patience, rng);
         }
     }
 
-    /// When there is something to do next.
-    pub(super) fn next_due(&self, now: Mono) -> Option<Mono> {
-        let connections = self.connections.values().filter_map(|conn| match conn.phase {
-            Phase::Connecting => Some(conn.since.plus_ms(2 * self.options.connect_timeout_ms)),
-            _ => conn.deadline(),
+    fn refuse<M: SlotMemory>(
+        &mut self,
+        ring: &mut Ring<M>,
+        id: SlotId,
+        reason: LostReason,
+        resolved: &mut Vec<Resolved>,
+    ) {
+        let batch = &ring.slot(id).batch;
+        let outcome = if batch.doubt { Outcome::InDoubt } else { Outcome::Lost(reason) };
+        if batch.identity.is_some() && !batch.doubt {
+            // Its numbers will never be used: those behind it need others.
+            self.reset = self.reset.max_of(Reset::Epoch);
+        }
+        (self.gap, self.draining) = (true, true);
+        self.resolve_part(ring, id, outcome, resolved);
+    }
+
+    /// A batch whose bytes cannot be brought into the shape that Kafka asked for.
+    pub fn drop_unsendable<M: SlotMemory>(&mut self, ring: &mut Ring<M>, id: SlotId, resolved: &mut Vec<Resolved>) {
+        let outcome = Outcome::Lost(LostReason::TooLarge);
+        let entries = ring.slot(id).batch.entries_left();
+        let bytes = ring.slot(id).batch.part_bytes();
+        self.batches.retain(|other| *other != id);
+        resolved.push(Resolved { slot: id, entries, bytes, outcome, whole: true });
+        self.reset = self.reset.max_of(Reset::Epoch);
+        self.draining = true;
+        self.settle(ring, resolved);
+    }
+
+    /// Gives up what failed more often than the operator allowed.
+    fn expire<M: SlotMemory>(&mut self, ring: &mut Ring<M>, patience: Patience, resolved: &mut Vec<Resolved>) {
+        let Some(max_retry) = patience.max_retry else { return };
+        let worn = |slot: &super::ring::Slot<M>| slot.state == State::Queued && slot.batch.failures > max_retry;
+        let gap = self.batches.iter().any(|id| {
+            let slot = ring.slot(*id);
+            worn(slot) && !slot.batch.doubt && slot.batch.identity.is_some()
         });
-        let lanes = self.lanes.iter().filter(|lane| !lane.is_empty()).flat_map(|lane| {
-            let due = lane.due(&self.options, self.sinks[lane.sink].spec.mode).filter(|due| *due > now);
-            let waits = (!lane.queue.is_empty())
-                .then(|| if lane.retry_at > now { lane.retry_at } else { now.plus_ms(LOOK_AGAIN_MS) });
-            [due, waits.map(|at| at.min(now.plus_ms(LOOK_AGAIN_MS)).max(now))]
+        self.resolve_where(ring, resolved, Outcome::InDoubt, |slot| worn(slot) && slot.batch.doubt);
+        self.resolve_where(ring, resolved, Outcome::Lost(LostReason::Retries), worn);
+        if gap {
+            self.reset = self.reset.max_of(Reset::Epoch);
+            (self.gap, self.draining) = (true, true);
+        }
+    }
+
+    fn fail(&mut self, now: Mono, patience: Patience, rng: &mut Rng) {
+        // One pause for all that fail together.
+        if !self.draining || self.failures == 0 {
+            self.failures += 1;
+            self.retry_at = patience.backoff.until(now, self.failures, rng);
+            self.stalled_since = self.stalled_since.or(Some(now));
+        }
+        self.draining = true;
+    }
+
+    /// A leader hint was taken: no pause is needed before the new one is asked.
+    pub fn follow_hint(&mut self) {
+        self.retry_at = Mono::default();
+    }
+
+    /// Resolves what is sent next of a batch, and drops the batch from the queue if that was all.
+    fn resolve_part<M: SlotMemory>(
+        &mut self,
+        ring: &mut Ring<M>,
+        id: SlotId,
+        outcome: Outcome,
+        resolved: &mut Vec<Resolved>,
+    ) {
+        let batch = &mut ring.slot_mut(id).batch;
+        let whole = batch.part.records >= batch.whole.records;
+        let entries = batch.entries_of(batch.part.records);
+        resolved.push(Resolved { slot: id, entries, bytes: batch.part_bytes(), outcome, whole });
+        if whole {
+            self.batches.retain(|other| *other != id);
+        } else {
+            batch.go_on();
+        }
+    }
+
+    fn resolve_where<M: SlotMemory>(
+        &mut self,
+        ring: &Ring<M>,
+        resolved: &mut Vec<Resolved>,
+        outcome: Outcome,
+        which: impl Fn(&super::ring::Slot<M>) -> bool,
+    ) {
+        self.batches.retain(|id| {
+            let slot = ring.slot(*id);
+            let gone = which(slot);
+            if gone {
+                let (entries, bytes) = (slot.batch.entries_left(), slot.batch.part_bytes());
+                resolved.push(Resolved { slot: *id, entries, bytes, outcome, whole: true });
+            }
+            !gone
         });
-        connections.chain(lanes.flatten()).min()
+    }
+}
+
+impl Reset {
+    const fn max_of(self, other: Self) -> Self {
+        if matches!(self, Self::Producer) { self } else { other }
+    }
+}
+
+impl super::ring::Batch {
+    /// The first half of its records goes next.
+    fn cut_in_half(&mut self) {
+        self.in_parts = true;
+        self.want_records = Some((self.part.records / 2).max(1));
+    }
+
+    /// What was sent is resolved; the rest goes next, in parts of the same size.
+    fn go_on(&mut self) {
+        self.want_rest = true;
+        self.doubt = false;
+        self.failures = 0;
+        self.sent = false;
+    }
+
+    /// Entries of everything that is not resolved.
+    pub fn entries_left(&self) -> u64 {
+        let all = self.entries_of(self.whole.records);
+        if self.want_rest { all - self.entries_of(self.part.records) } else { all }
+    }
+
+    /// Brings its bytes into the shape that was asked for since it was last sent. None if they are not what they should be.
+    fn reshape(&mut self, memory: &mut [u8], compressor: &mut Compressor) -> Option<()> {
+        if self.want_records.is_none() && !self.want_rest {
+            return Some(());
+        }
+        self.put_back_tail(memory);
+        if self.whole.attributes != 0 {
+            self.codec = self.whole.attributes;
+            self.part.end = compressor.expand_batch(memory, &self.whole)?;
+            (self.whole.end, self.whole.attributes) = (self.part.end, 0);
+        }
+        self.wire = None;
+        let mut records = self.part.records;
+        if std::mem::take(&mut self.want_rest) {
+            self.whole.end = move_to_front(memory, self.part.end, self.whole.end)?;
+            self.whole.entries -= self.entries_of(records);
+            self.whole.records -= records;
+            if !self.record_entries.is_empty() {
+                self.record_entries.drain(..records as usize);
+            }
+            if let Some(identity) = &mut self.identity {
+                identity.sequence = sequence_after(identity.sequence, records);
+            }
+        }
+        records = self.want_records.take().unwrap_or(records).min(self.whole.records);
+        self.part = self.whole;
+        self.part.records = records;
+        self.part.end = records_end(memory, RECORDS_START, self.whole.end, records)?;
+        self.part.entries = self.entries_of(records);
+        self.headed = false;
+        if self.codec != 0 {
+            // The records must stay for the next part: a compressed part gets memory of its own.
+            let mut wire = Wire { memory: vec![0; self.part.end + TAILROOM_BYTES], sealed: self.part };
+            wire.memory[RECORDS_START..self.part.end].copy_from_slice(&memory[RECORDS_START..self.part.end]);
+            compressor.compress_attributes(self.codec, &mut wire.memory, &mut wire.sealed);
+            self.wire = Some(wire);
+        }
+        Some(())
+    }
+}
+
+/// The sequence behind `records` records that begin at `sequence`; after `i32::MAX` comes 0 (KIP-98).
+fn sequence_after(sequence: i32, records: u32) -> i32 {
+    ((i64::from(sequence) + i64::from(records)) % (i64::from(i32::MAX) + 1)) as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_begin_again_after_the_largest() {
+        assert_eq!(sequence_after(i32::MAX - 1, 1), i32::MAX);
+        assert_eq!(sequence_after(i32::MAX, 1), 0);
+        assert_eq!(sequence_after(i32::MAX - 1, 5), 3);
+    }
+
+    /// Two batches of one record each, sent.
+    fn two_in_flight(ring: &mut Ring<Vec<u8>>) -> (Queue, [SlotId; 2]) {
+        let mut queue = Queue { producer: Some((7, 0)), proven: true, ..Queue::default() };
+        let mut compressor = Compressor::default();
+        let ids = [ring.take(0), ring.take(0)].map(|id| id.expect("free"));
+        for id in ids {
+            let slot = ring.slot_mut(id);
+            let mut open = super::super::batch::OpenBatch::new(slot.memory.len(), 2);
+            open.push_record(&mut slot.memory, &[1], 0, &mut |out| out.push(b"x")).expect("fits");
+            slot.batch.seal(open.sealed());
+            slot.state = State::Queued;
+            queue.batches.push_back(id);
+        }
+        send_all(&mut queue, ring, &mut compressor, Mono::default());
+        assert_eq!(queue.in_flight, 2);
+        (queue, ids)
+    }
+
+    fn send_all(queue: &mut Queue, ring: &mut Ring<Vec<u8>>, compressor: &mut Compressor, now: Mono) {
+        while let Next::Send(id) = queue.next(ring, 5, true, now) {
+            queue.prepare(ring, id, true, compressor).expect("whole");
+            queue.sent(ring, id, ConnId(1));
+            ring.slot_mut(id).pins = 0;
+        }
+    }
+
+    const PATIENCE: Patience = Patience { backoff: Backoff { first_ms: 10, max_ms: 10 }, max_retry: None };
+
+    #[test]
+    fn what_may_have_been_appended_is_asked_for_and_then_in_doubt_never_renumbered() {
+        let mut ring = Ring::new(vec![vec![0u8; 4_096]; 3]);
+        let (mut rng, mut resolved) = (Rng::new(1), Vec::new());
+        let (mut queue, ids) = two_in_flight(&mut ring);
+        // REQUEST_TIMED_OUT: perhaps appended; then the connection breaks.
+        queue.answered(&mut ring, ids[0], 7, (Mono::default(), PATIENCE, &mut rng), &mut resolved);
+        queue.connection_lost(&mut ring, (Mono::default(), PATIENCE, &mut rng), &mut resolved);
+        let now = Mono::from_ms(100);
+        send_all(&mut queue, &mut ring, &mut Compressor::default(), now);
+        for id in ids {
+            assert_eq!(resolved, []);
+            queue.answered(&mut ring, id, 45, (now, PATIENCE, &mut rng), &mut resolved);
+        }
+        assert_eq!(resolved.iter().map(|one| one.outcome).collect::<Vec<_>>(), [Outcome::InDoubt; 2]);
+        assert_eq!(queue.producer, Some((7, 1)), "what comes next begins a new epoch");
+    }
+
+    #[test]
+    fn a_batch_that_was_recognised_takes_those_before_it_along() {
+        let mut ring = Ring::new(vec![vec![0u8; 4_096]; 3]);
+        let (mut rng, mut resolved) = (Rng::new(1), Vec::new());
+        let (mut queue, ids) = two_in_flight(&mut ring);
+        queue.connection_lost(&mut ring, (Mono::default(), PATIENCE, &mut rng), &mut resolved);
+        let now = Mono::from_ms(100);
+        send_all(&mut queue, &mut ring, &mut Compressor::default(), now);
+        queue.answered(&mut ring, ids[0], 45, (now, PATIENCE, &mut rng), &mut resolved);
+        assert_eq!(ring.slot(ids[0]).state, State::Held);
+        queue.answered(&mut ring, ids[1], 46, (now, PATIENCE, &mut rng), &mut resolved);
+        assert_eq!(
+            resolved.iter().map(|one| (one.slot, one.outcome)).collect::<Vec<_>>(),
+            [(ids[0], Outcome::Delivered), (ids[1], Outcome::Delivered)]
+        );
+        assert_eq!(queue.producer, Some((7, 0)));
+    }
+
+    #[test]
+    fn a_batch_that_was_never_appended_gets_a_new_number() {
+        let mut ring = Ring::new(vec![vec![0u8; 4_096]; 3]);
+        let (mut rng, mut resolved) = (Rng::new(1), Vec::new());
+        let (mut queue, ids) = two_in_flight(&mut ring);
+        let time = Mono::default();
+        queue.answered(&mut ring, ids[0], 45, (time, PATIENCE, &mut rng), &mut resolved);
+        queue.connection_lost(&mut ring, (time, PATIENCE, &mut rng), &mut resolved);
+        assert_eq!(resolved, [], "the second cannot be there without the first");
+        send_all(&mut queue, &mut ring, &mut Compressor::default(), Mono::from_ms(100));
+        let identity = |id| ring.slot(id).batch.identity.map(|it| (it.epoch, it.sequence));
+        assert_eq!((identity(ids[0]), identity(ids[1])), (Some((1, 0)), None), "the first of an epoch goes alone");
     }
 }

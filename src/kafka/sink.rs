@@ -1,55 +1,80 @@
-//! A sink's state: its brokers, its topics, when it asks for metadata, what it said last.
+//! A sink: one way into one cluster, what is known of the cluster, and how it is doing.
 
 use super::metadata::{Brokers, Schedule, Topic};
-use super::options::{Acks, SinkSpec};
+use super::options::{Acks, Mode, SinkSpec};
+use crate::base::limits::IN_FLIGHT_BATCHES;
 
-/// One way into a cluster.
+/// What is wrong with a sink, as far as it was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// No broker can be connected to.
+    Unreachable,
+    /// What answers is not a Kafka, or too old a one.
+    NotKafka,
+}
+
+/// One sink.
 #[derive(Debug)]
 pub struct Sink {
-    /// What it was made of.
+    /// What it is.
     pub spec: SinkSpec,
-    /// Whom it knows.
+    /// Lanes that use it.
+    pub lanes: u32,
+    /// Slots that these hold.
+    pub slots: u32,
+    /// Brokers and bootstrap addresses.
     pub brokers: Brokers,
-    /// What its lanes write to. Never shrinks: lanes hold positions.
+    /// Topics of its lanes.
     pub topics: Vec<Topic>,
-    /// When metadata is asked for.
-    pub schedule: Schedule,
-    /// Slots that its lanes hold.
-    pub slots: usize,
-    /// Lanes that were ever made.
-    pub lanes: usize,
-    /// Something bad was said and not yet taken back.
-    pub is_bad: bool,
-    /// The brokers refuse to give producer ids; said once.
-    pub is_plain: bool,
+    /// When Metadata is asked for.
+    pub metadata: Schedule,
+    /// True once the cluster refused to give producer ids.
+    pub idempotence_denied: bool,
+    /// What was said to be wrong, until it is well again.
+    pub trouble: Option<Trouble>,
 }
 
 impl Sink {
-    /// A sink that has not talked to anybody yet.
-    pub fn new(spec: SinkSpec, brokers: Brokers) -> Self {
-        let schedule = Schedule::default();
-        Self { spec, brokers, topics: Vec::new(), schedule, slots: 0, lanes: 0, is_bad: false, is_plain: false }
+    /// A sink that knows nothing yet.
+    pub fn new(spec: SinkSpec) -> Self {
+        let brokers = Brokers::new(&spec.bootstrap);
+        Self {
+            spec,
+            lanes: 0,
+            slots: 0,
+            brokers,
+            topics: Vec::new(),
+            metadata: Schedule::default(),
+            idempotence_denied: false,
+            trouble: None,
+        }
     }
 
-    /// The position of a topic, made if need be.
+    /// Batches of one partition that may be in flight.
+    pub const fn window(&self) -> u32 {
+        match self.spec.mode {
+            Mode::Async => IN_FLIGHT_BATCHES as u32,
+            Mode::Sync => 1,
+        }
+    }
+
+    /// True if batches carry a producer's identity.
+    pub fn is_idempotent(&self) -> bool {
+        self.spec.acks == Acks::All && !self.idempotence_denied
+    }
+
+    /// The topic's index; a new one if it is not known.
     pub fn topic(&mut self, name: &str) -> usize {
-        self.lanes += 1;
-        if let Some(at) = self.topics.iter().position(|topic| topic.name == name) {
-            return at;
+        if let Some(index) = self.topics.iter().position(|topic| topic.name == name) {
+            return index;
         }
         self.topics.push(Topic::new(name));
-        self.schedule.wanted = true;
         self.topics.len() - 1
     }
 
-    /// True if batches carry producer id and sequence, so that a batch sent twice is stored once (KIP-98).
-    pub fn is_idempotent(&self) -> bool {
-        self.spec.acks == Acks::All && !self.is_plain
-    }
-
-    /// Its brokers, for people.
+    /// The bootstrap list, for a line of the log.
     pub fn name(&self) -> String {
-        let names: Vec<String> = self.spec.bootstrap.iter().map(|(host, port)| format!("{host}:{port}")).collect();
-        names.join(", ")
+        let list: Vec<String> = self.spec.bootstrap.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+        list.join(",")
     }
 }

@@ -336,7 +336,7 @@ mod tests {
 
     use super::*;
 
-    #[expect(clippy::ptr_arg, reason = "variables are Strings in these tests")]
+    #[expect(clippy::ptr_arg, reason = "the table is of String, and its look-up takes what it holds")]
     fn lookup(name: &String) -> Operand<'_> {
         match name.as_str() {
             "nil" => Operand::Nil,

@@ -15,6 +15,7 @@ use super::settings::Settings;
 use super::ship::Ship;
 use crate::base::counters::{CoreCounters, Counter};
 use crate::config::publish::{Board, Stage};
+use crate::http::date::imf_fixdate;
 use crate::io::bell::BellEar;
 use crate::io::buffer::Buffers;
 use crate::io::clock::Clock;
@@ -51,6 +52,19 @@ pub struct Left {
     pub lost: u64,
 }
 
+/// The Date field's value of one second: formatted once, whoever asks for it.
+#[derive(Clone, Copy)]
+struct DateText {
+    unix_s: u64,
+    text: [u8; 29],
+}
+
+impl DateText {
+    fn of(unix_s: u64) -> Self {
+        Self { unix_s, text: imf_fixdate(unix_s) }
+    }
+}
+
 /// One core.
 pub struct Core {
     pub(super) index: usize,
@@ -68,6 +82,7 @@ pub struct Core {
     pub(super) render_state: RefCell<RenderState>,
     pub(super) draining: Cell<bool>,
     pub(super) open: Cell<usize>,
+    date: Cell<DateText>,
     next_serial: Cell<u64>,
     listeners: Vec<Listener>,
 }
@@ -108,6 +123,7 @@ impl Core {
         let counters = Arc::clone(board.counters(index));
         deadlines.sweep(clock.mono().ms());
         let capture_budget = RefCell::new(CaptureBudget::new(settings.body_capture_bytes));
+        let date = DateText::of(clock.now().wall.unix_s());
         let core = Rc::new(Self {
             index,
             board,
@@ -124,6 +140,7 @@ impl Core {
             render_state: RefCell::default(),
             draining: Cell::new(false),
             open: Cell::new(0),
+            date: Cell::new(date),
             next_serial: Cell::new(1),
             listeners,
         });
@@ -141,6 +158,11 @@ impl Core {
     /// True if a client's connection may carry another request.
     pub(super) fn may_keep(&self) -> bool {
         !self.draining.get() && self.settings.keepalive_timeout_ms > 0
+    }
+
+    /// Now as the Date field says it; behind by a tick at most.
+    pub(super) fn date(&self) -> [u8; 29] {
+        self.date.get().text
     }
 
     /// A number for a connection, counted from 1.
@@ -172,6 +194,7 @@ impl Core {
             monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
             let now_ms = self.clock.mono().ms();
             self.deadlines.sweep(now_ms);
+            self.turn_date();
             if now_ms >= pools_due_ms {
                 pools_due_ms = now_ms + POOL_SWEEP_MS;
                 let idle = self.pools.sweep(now_ms);
@@ -179,6 +202,13 @@ impl Core {
             }
             self.turn();
             self.publish_counters();
+        }
+    }
+
+    fn turn_date(&self) {
+        let unix_s = self.clock.now().wall.unix_s();
+        if unix_s != self.date.get().unix_s {
+            self.date.set(DateText::of(unix_s));
         }
     }
 

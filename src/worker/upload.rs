@@ -2,12 +2,12 @@
 
 use std::cell::Cell;
 
+use super::chunks::{Outgoing, Recoder};
 use super::core::Core;
-use super::relay::{Capture, Outgoing, put, shifted};
+use super::relay::Capture;
 use crate::base::fault::{Fault, Kind, Side};
 use crate::base::limits;
 use crate::config::snapshot::Timeouts;
-use crate::http::chunked::{ChunkedDecoder, LAST_CHUNK};
 use crate::http::request::BodyLength;
 use crate::io::deadline::Deadline;
 use crate::io::socket::{Reader, Writer};
@@ -155,14 +155,11 @@ impl Upload<'_> {
         in_input: usize,
         done: &mut Uploaded,
     ) -> Result<(), Fault> {
-        let mut decoder = ChunkedDecoder::default();
+        let mut recoder = Recoder::new(Side::Downstream, Outgoing::Chunked);
         let mut from_input = true;
         done.from_input = in_input;
         loop {
-            let end = self.recode(&mut decoder, input, out, done)?;
-            if end.is_some() {
-                out.extend_from_slice(LAST_CHUNK);
-            }
+            let end = recoder.take(input, out, |payload| self.note(payload, done))?;
             self.send(out, done).await?;
             out.clear();
             match end {
@@ -182,29 +179,5 @@ impl Upload<'_> {
             *input = filled;
             received?;
         }
-    }
-
-    /// As the download's: our own chunks, so that nothing but payload passes. Gives where the body ended, if it did.
-    fn recode(
-        &mut self,
-        decoder: &mut ChunkedDecoder,
-        input: &[u8],
-        out: &mut Vec<u8>,
-        done: &mut Uploaded,
-    ) -> Result<Option<usize>, Fault> {
-        let mut at = 0;
-        while at < input.len() {
-            let step = decoder.advance(&input[at..]).map_err(|_| Fault::new(Side::Downstream, Kind::Malformed))?;
-            let payload = shifted(&step.data, at);
-            if !payload.is_empty() {
-                self.note(&input[payload.clone()], done)?;
-                put(out, &input[payload], Outgoing::Chunked);
-            }
-            at += step.consumed;
-            if step.done {
-                return Ok(Some(at));
-            }
-        }
-        Ok(None)
     }
 }

@@ -23,13 +23,15 @@ pub struct Setup {
     pub workers: u32,
     /// Where the proxy listens.
     pub ip: IpAddr,
+    /// Serves its metrics (see [`Gateway::metric`]).
+    pub metrics: bool,
     /// Merged into the configuration, objects key by key.
     pub config: Value,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { workers: 1, ip: Ipv4Addr::LOCALHOST.into(), config: json!({}) }
+        Self { workers: 1, ip: Ipv4Addr::LOCALHOST.into(), metrics: false, config: json!({}) }
     }
 }
 
@@ -44,14 +46,17 @@ impl Setup {
         Self { config, ..Self::default() }
     }
 
-    fn yaml(&self, scratch: &Scratch, proxy: SocketAddr, admin: SocketAddr) -> String {
+    fn yaml(&self, scratch: &Scratch, proxy: SocketAddr, [admin, metrics]: [SocketAddr; 2]) -> String {
         let mut config = json!({
             "apisix": {
                 "node_listen": [{"ip": proxy.ip().to_string(), "port": proxy.port()}],
                 "enable_ipv6": false,
                 "enable_control": false,
             },
-            "plugin_attr": {"prometheus": {"enable_export_server": false}},
+            "plugin_attr": {"prometheus": {
+                "enable_export_server": self.metrics,
+                "export_addr": {"ip": metrics.ip().to_string(), "port": metrics.port()},
+            }},
             "deployment": {"admin": {
                 "admin_listen": {"ip": admin.ip().to_string(), "port": admin.port()},
                 "admin_key": [{"name": "admin", "key": KEY, "role": "admin"}],
@@ -81,6 +86,7 @@ pub struct Gateway {
     child: Child,
     proxy: SocketAddr,
     admin: SocketAddr,
+    metrics: SocketAddr,
     scratch: Scratch,
     /// Keeps the proxy's port ours: bound beside the gateway's sockets (SO_REUSEPORT), never listening.
     _kept: socket2::Socket,
@@ -113,13 +119,11 @@ impl Gateway {
 
     fn try_start(setup: &Setup, scratch: Scratch) -> Result<Self, String> {
         let (kept, proxy) = keep_port(setup.ip);
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let admin = free.local_addr().expect("bound");
-        drop(free);
+        let [admin, metrics] = free_addresses();
         let file = scratch.path().join("config.yaml");
-        fs::write(&file, setup.yaml(&scratch, proxy, admin)).expect("a directory of ours");
+        fs::write(&file, setup.yaml(&scratch, proxy, [admin, metrics])).expect("a directory of ours");
         let child = spawn(&scratch);
-        let mut gateway = Self { child, proxy, admin, scratch, _kept: kept };
+        let mut gateway = Self { child, proxy, admin, metrics, scratch, _kept: kept };
         gateway.wait_ready().map(|()| gateway)
     }
 
@@ -144,6 +148,19 @@ impl Gateway {
     /// Its Admin API.
     pub fn admin(&self) -> Admin {
         Admin::new(self.admin)
+    }
+
+    /// A number of the metrics endpoint, all cores together. Needs [`Setup::metrics`].
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = fetch(self.metrics, "/apisix/prometheus/metrics").text();
+        let of_name = |line: &str| {
+            let (found, value) = line.rsplit_once(' ')?;
+            let is_name = found.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'));
+            is_name.then(|| value.parse::<u64>().expect("a whole number"))
+        };
+        let found: Vec<u64> = text.lines().filter_map(of_name).collect();
+        assert!(!found.is_empty(), "{name} is not in:\n{text}");
+        found.iter().sum()
     }
 
     /// A new connection to the proxy.
@@ -228,4 +245,10 @@ fn keep_port(ip: IpAddr) -> (socket2::Socket, SocketAddr) {
     socket.bind(&SocketAddr::new(ip, 0).into()).expect("a free port");
     let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("bound");
     (socket, address)
+}
+
+/// Addresses that are free now.
+fn free_addresses() -> [SocketAddr; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("bound"))
 }

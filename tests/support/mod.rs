@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 pub mod admin;
 pub mod client;
 pub mod gateway;
+pub mod kafka;
 pub mod message;
 pub mod scratch;
 pub mod upstream;
@@ -15,6 +16,7 @@ pub mod upstream;
 pub use admin::Admin;
 pub use client::Client;
 pub use gateway::{Gateway, Setup};
+pub use kafka::Kafka;
 pub use message::{Request, Response};
 pub use upstream::{Step, Upstream};
 

@@ -211,17 +211,24 @@ impl Cluster {
     /// Starts nodes that were killed, on their old data, and waits until they know as many brokers as run.
     pub fn start(&mut self, place: &Place, names: &[String]) -> Outcome {
         let jars = jars::ensure(place, self.version)?;
-        for name in names {
-            if self.identity(name)?.state() == State::Gone {
-                self.spawn(place, &jars, name)?;
+        let end = Instant::now() + READY_LIMIT;
+        loop {
+            for name in names {
+                if self.identity(name)?.state() == State::Gone {
+                    self.spawn(place, &jars, name)?;
+                }
+                if name == ZOOKEEPER {
+                    self.wait_zookeeper(place)?;
+                }
             }
-            if name == ZOOKEEPER {
-                self.wait_zookeeper(place)?;
+            let up = self.running();
+            let nodes: Vec<u16> = names.iter().filter_map(|name| name.parse().ok()).collect();
+            match self.wait_ready(place, &nodes, up.len()) {
+                // ZooKeeper still holds the killed broker's session: until that has run out the new one is turned away.
+                Err(text) if text.contains("NodeExists") && Instant::now() < end => continue,
+                outcome => return outcome,
             }
         }
-        let up = self.running();
-        let nodes: Vec<u16> = names.iter().filter_map(|name| name.parse().ok()).collect();
-        self.wait_ready(place, &nodes, up.len())
     }
 
     /// Sends a signal to one node; SIGKILL is waited for.

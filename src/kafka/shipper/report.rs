@@ -1,0 +1,183 @@
+//! What an operator must know: one line when something turns bad, one when it is well again, never a flood. Texts begin as
+//! APISIX's do where it has one (APISIX-COMPAT §3).
+
+use super::Shipper;
+use crate::base::Mono;
+use crate::kafka::codec::answers;
+use crate::kafka::event::{Action, Level};
+use crate::kafka::producer::{Outcome, Resolved};
+use crate::kafka::retry::{self, error_name};
+use crate::kafka::ring::SlotMemory;
+use crate::kafka::sink::Trouble;
+use crate::kafka::stats::LostReason;
+
+/// Looks at Metadata in vain before an unknown topic is said: one that is created by being asked for is there by then.
+const UNKNOWN_TOPIC_LOOKS: u32 = 5;
+
+impl<M: SlotMemory> Shipper<M> {
+    fn say(&mut self, level: Level, text: String) {
+        self.actions.push_back(Action::Report { level, text });
+    }
+
+    /// A broker is of no use. Said once, when none is left.
+    pub(super) fn report_trouble(&mut self, index: usize, trouble: Trouble, broker: &str, reason: &str) {
+        let any_open = self
+            .connections
+            .iter()
+            .any(|connection| connection.sink == index && connection.phase == crate::kafka::connection::Phase::Ready);
+        let sink = &mut self.sinks[index];
+        let all_failed = sink.brokers.iter().all(|broker| broker.failures > 0);
+        if any_open || !all_failed || sink.trouble.is_some() {
+            return;
+        }
+        sink.trouble = Some(trouble);
+        let advice = match trouble {
+            Trouble::Unreachable => "check that the brokers run and that this host reaches them",
+            Trouble::NotKafka => "check the broker list and the listener's protocol",
+        };
+        let name = sink.name();
+        self.say(
+            Level::Error,
+            format!(
+                "all brokers failed in fetch topic metadata, brokers: {name}; last: {broker}: {reason}. \
+                 Records are held and sent later; {advice}"
+            ),
+        );
+    }
+
+    /// The cluster answers.
+    pub(super) fn report_reachable(&mut self, index: usize) {
+        if self.sinks[index].trouble.take().is_some() {
+            let name = self.sinks[index].name();
+            self.say(Level::Info, format!("kafka brokers {name} answer again"));
+        }
+    }
+
+    /// Topics that cannot be written to, and those that can again.
+    pub(super) fn report_topics(&mut self, index: usize, answer: &answers::Metadata) {
+        let sink = &mut self.sinks[index];
+        let looks = sink.metadata.failures;
+        let mut lines = Vec::new();
+        for topic in sink.topics.iter_mut().filter(|topic| topic.lanes > 0) {
+            if !topic.leaders.is_empty() {
+                if std::mem::take(&mut topic.reported) {
+                    lines.push((Level::Info, topic.name.clone(), "is known and is written to again".to_owned()));
+                }
+                continue;
+            }
+            let error = answer.topics.iter().find(|news| news.name == topic.name).map_or(0, |news| news.error);
+            let (at_once, advice) = match error {
+                retry::INVALID_TOPIC => (true, "Kafka does not take this name; correct kafka_topic"),
+                retry::TOPIC_AUTHORIZATION_FAILED => (true, "the user may not write to it; grant Write and Describe"),
+                _ => (false, "create it, or let the brokers create topics (auto.create.topics.enable)"),
+            };
+            if !topic.reported && (at_once || looks >= UNKNOWN_TOPIC_LOOKS) {
+                topic.reported = true;
+                let text = format!("not found topic ({}); records are held meanwhile; {advice}", error_name(error));
+                lines.push((Level::Error, topic.name.clone(), text));
+            }
+        }
+        let brokers = self.sinks[index].name();
+        for (level, topic, text) in lines {
+            self.say(level, format!("kafka topic {topic} at {brokers}: {text}"));
+        }
+    }
+
+    /// A partition that takes nothing for a while.
+    pub(super) fn report_stalled(&mut self, index: usize, at: usize, now: Mono) {
+        let lane = &mut self.lanes[index];
+        let queue = &mut lane.queues[at];
+        let after_ms = self.options.stalled_report_ms;
+        let Some(since) = queue.stalled_since.filter(|since| !queue.reported && now.ms_since(*since) >= after_ms)
+        else {
+            return;
+        };
+        queue.reported = true;
+        let why = queue.last_error.map_or("no answer", error_name);
+        let held = lane.held;
+        let text = format!(
+            "failed to send data to Kafka topic: {}, partition_id: {at}, err: {why}, brokers: {}; for {} ms now. \
+             {held} records are held and retried",
+            lane.spec.topic,
+            self.sinks[lane.sink].name(),
+            now.ms_since(since),
+        );
+        self.say(Level::Warn, text);
+    }
+
+    /// A partition that takes records again.
+    pub(super) fn report_recovered(&mut self, index: usize, at: usize) {
+        let lane = &mut self.lanes[index];
+        if std::mem::take(&mut lane.queues[at].reported) {
+            let text = format!("kafka topic {} partition {at} takes records again", lane.spec.topic);
+            self.say(Level::Info, text);
+        }
+    }
+
+    /// Entries that will not reach Kafka, or may not have.
+    pub(super) fn report_lost(&mut self, index: usize, at: usize, one: Resolved, now: Mono) {
+        let lane = &mut self.lanes[index];
+        let Some(entries) = lane.losses.say(now, one.entries) else { return };
+        let why = match one.outcome {
+            Outcome::Lost(LostReason::TooLarge) => error_name(retry::MESSAGE_TOO_LARGE),
+            Outcome::Lost(LostReason::Shutdown) => "the shutdown's deadline",
+            Outcome::Lost(_) | Outcome::InDoubt => lane.queues[at].last_error.map_or("no answer", error_name),
+            Outcome::Delivered => return,
+        };
+        let fate = match one.outcome {
+            Outcome::InDoubt => "may or may not be in Kafka",
+            Outcome::Lost(LostReason::TooLarge) => "are lost: raise the topic's max.message.bytes or log less",
+            _ => "are lost",
+        };
+        let text = format!(
+            "buffered messages send to kafka err: {why}, retryable: false, topic: {}, partition_id: {at}, length: {}; \
+             {entries} records {fate}",
+            lane.spec.topic, one.bytes
+        );
+        self.say(Level::Error, text);
+    }
+
+    /// Entries that were not taken for want of room.
+    pub(super) fn report_refused(&mut self, index: usize, now: Mono) {
+        let lane = &mut self.lanes[index];
+        let Some(discarded) = lane.refusals.say(now, 1) else { return };
+        let processed = lane.pushed - lane.held;
+        let text = match lane.spec.max_pending_entries.filter(|most| lane.held >= *most) {
+            Some(most) => format!(
+                "max pending entries limit exceeded. discarding entry. total_pushed_entries: {} \
+                 total_processed_entries: {processed} max_pending_entries: {most} discarded_entries: {discarded}",
+                lane.pushed
+            ),
+            None => format!(
+                "buffer overflow, topic: {}: no ring slot is free, {discarded} records dropped, {} are held; \
+                 Kafka takes them too slowly, or the ring is too small",
+                lane.spec.topic, lane.held
+            ),
+        };
+        self.say(Level::Error, text);
+    }
+
+    /// An entry that fits no message.
+    pub(super) fn report_too_large(&mut self, index: usize, bytes: usize, now: Mono) {
+        let lane = &mut self.lanes[index];
+        let Some(count) = lane.refusals.say(now, 1) else { return };
+        let text = format!(
+            "log entry too large, topic: {}: {bytes} bytes do not fit one Kafka message; {count} records dropped; \
+             log smaller bodies",
+            lane.spec.topic
+        );
+        self.say(Level::Error, text);
+    }
+
+    /// The cluster gives no producer ids.
+    pub(super) fn report_denied(&mut self, index: usize, why: &str) {
+        let name = self.sinks[index].name();
+        self.say(
+            Level::Warn,
+            format!(
+                "kafka brokers {name} do not allow an idempotent producer ({why}); going on without: a record may be \
+                 doubled when an answer is lost. Grant IdempotentWrite on the cluster"
+            ),
+        );
+    }
+}
