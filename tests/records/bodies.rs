@@ -110,7 +110,7 @@ fn a_large_response_streams_whole_while_its_beginning_is_logged() {
     });
     let logged = Logged::on(&Setup::default(), upstream, &json!({"include_resp_body": true, "max_resp_body_bytes": 9}));
     let response = logged.gateway.get("/");
-    assert_eq!((response.body.len(), &response.body[10..] == &whole[10..]), (3_000_000, true));
+    assert_eq!((response.body.len(), response.body[10..] == whole[10..]), (3_000_000, true));
     assert_eq!(bodies(logged), [(json!("(absent)"), json!("beginning"))]);
 }
 

@@ -125,14 +125,14 @@ fn a_filter_is_asked_before_the_upstream_is() {
     // There is no status yet when the request comes in, so this holds for none (APISIX-COMPAT §1.3).
     logged.put_route(&json!({"_meta": {"filter": [["status", "==", 200]]}}));
     assert_eq!(client.exchange(get("/d")).status, 200);
-    assert_eq!(only_entry(logged)["request"]["uri"], "/b?log=yes");
+    assert_eq!(logged.only_entry()["request"]["uri"], "/b?log=yes");
 }
 
 #[test]
 fn a_parameter_of_the_path_is_a_variable() {
     let config = json!({"apisix": {"router": {"http": "radixtree_uri_with_parameter"}}});
     let logged = Logged::on(&Setup::with(config), Upstream::saying("hello"), &json!({}));
-    let upstream = json!({"type": "roundrobin", "nodes": {logged._upstream.node(): 1}});
+    let upstream = json!({"type": "roundrobin", "nodes": {logged.upstream.node(): 1}});
     let format = json!({"user": "$uri_param_user", "rest": "$uri_param_order", "none": "$uri_param_none"});
     let plugin = json!({
         "brokers": logged.kafka.brokers(), "kafka_topic": logged.topic, "batch_max_size": 1, "log_format": format,

@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -27,7 +28,7 @@ const NOT_CONTROLLER: i16 = 41;
 pub struct Kafka {
     host: String,
     port: u16,
-    dev: Option<Broker>,
+    dev: Option<Arc<Broker>>,
 }
 
 impl Kafka {
@@ -44,8 +45,13 @@ impl Kafka {
 
     /// A dev broker, also where a real Kafka is named: for what a real one cannot be asked to do.
     pub fn dev(options: Options) -> Self {
-        let broker = Broker::start(options).expect("a free port");
+        let broker = Arc::new(Broker::start(options).expect("a free port"));
         Self { host: broker.addr().ip().to_string(), port: broker.addr().port(), dev: Some(broker) }
+    }
+
+    /// The dev broker, to script its faults.
+    pub fn dev_broker(&self) -> Arc<Broker> {
+        Arc::clone(self.dev.as_ref().expect("asked of a dev broker only"))
     }
 
     /// Where its first broker listens.
