@@ -46,7 +46,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    env_logger::Builder::from_env(env_logger::Env::new().filter_or("TOLLGATE_LOG", "info")).init();
+    command::verbosity::init();
     match cli.command {
         Command::Run { config } => command::run::run(&config),
         Command::Check { config } => command::check::check(&config),

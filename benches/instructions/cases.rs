@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use tollgate::base::time::{Mono, Now, Wall};
 use tollgate::http::limits::HeadLimits;
-use tollgate::http::request::{Method, RequestHead, parse_request};
+use tollgate::http::message::Method;
+use tollgate::http::request::{RequestHead, parse_request};
 use tollgate::http::response::{Asked, ResponseHead, parse_response};
 use tollgate::kafka::batch::{Identity, OpenBatch, Out, Sealed, key_bytes, write_header};
 use tollgate::log::exchange::{ClientView, Forwarded, Head, RequestView, ResponseView, UpstreamView};

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use super::run::read_file;
 
-/// 0: the file is good; 2: it is not, and every problem is on a line of its own.
+/// 0: the file is good, perhaps with warnings; 2: it is not, and every problem is on a line of its own.
 pub fn check(file: &Path) -> ExitCode {
     match read_file(file) {
-        Ok(_) => {
+        Ok((_, warnings)) => {
+            warnings.iter().for_each(|line| eprintln!("tollgate: warning: {line}"));
             println!("{}: ok", file.display());
             ExitCode::SUCCESS
         }

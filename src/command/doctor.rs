@@ -35,6 +35,7 @@ pub struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Good,
+    Odd,
     Slow,
     Bad,
 }
@@ -56,7 +57,10 @@ pub fn doctor(args: &Args) -> ExitCode {
     let mut findings = machine();
     if let Some(file) = &args.config {
         match super::run::read_file(file) {
-            Ok(config) => findings.extend(ports(&config)),
+            Ok((config, warnings)) => {
+                findings.extend(warnings.into_iter().map(|line| finding(Verdict::Odd, "config", line)));
+                findings.extend(ports(&config));
+            }
             Err(lines) => findings.extend(lines.into_iter().map(|line| finding(Verdict::Bad, "config", line))),
         }
     }
@@ -66,6 +70,7 @@ pub fn doctor(args: &Args) -> ExitCode {
     for finding in &findings {
         let mark = match finding.verdict {
             Verdict::Good => "ok  ",
+            Verdict::Odd => "odd ",
             Verdict::Slow => "slow",
             Verdict::Bad => "BAD ",
         };
@@ -86,6 +91,10 @@ fn machine() -> Vec<Finding> {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut findings = vec![kernel_finding(kernel.trim())];
     findings.push(match driver::probe() {
+        Ok(driver::Driver::PlainUring) => {
+            let text = "without COOP_TASKRUN, which kernels have from 5.19 on: `driver: auto` takes epoll";
+            finding(Verdict::Slow, "io_uring", text)
+        }
         Ok(driver) => {
             finding(Verdict::Good, "io_uring", format!("{driver} with COOP_TASKRUN: taken by `driver: auto`"))
         }
@@ -198,7 +207,7 @@ fn host_port(broker: &str) -> Result<(&str, u16), String> {
 async fn ask(broker: &str) -> Result<String, String> {
     let mut reader = KafkaReader::connect(&[host_port(broker)?]).await?;
     let topics = reader.topics().await?.len();
-    Ok(format!("{broker}: {}, {topics} topics", "a Kafka"))
+    Ok(format!("{broker}: {}, {topics} topics", reader.release()))
 }
 
 async fn replication(broker: &str, topic: &str) -> Finding {

@@ -6,3 +6,4 @@ pub mod demo;
 pub mod doctor;
 pub mod records;
 pub mod run;
+pub mod verbosity;

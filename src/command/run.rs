@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,7 +28,9 @@ const QUESTIONS_WAITING: usize = 256;
 
 /// Runs until SIGTERM or SIGINT. 0: everything accepted is in Kafka; 1: something was lost, said with the count; 2: no start.
 pub fn run(file: &Path) -> ExitCode {
-    let started = read_file(file).and_then(|config| {
+    let started = read_file(file).and_then(|(config, warnings)| {
+        super::verbosity::follow_file(config.log_level);
+        warnings.iter().for_each(|line| log::warn!("{line}"));
         super::doctor::quietly(&config);
         start(config, file)
     });
@@ -40,18 +43,18 @@ pub fn run(file: &Path) -> ExitCode {
     }
 }
 
-/// Reads and checks a configuration file; warnings go to the log.
+/// Reads and checks a configuration file. Gives what it says and a line for everything that is odd.
 ///
 /// # Errors
 /// One line for everything that is wrong.
-pub fn read_file(file: &Path) -> Result<FileConfig, Vec<String>> {
+pub fn read_file(file: &Path) -> Result<(FileConfig, Vec<String>), Vec<String>> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| vec![format!("{}: {error} (name another file with --config)", file.display())])?;
     let (config, warnings) = FileConfig::parse(&text, &|name| std::env::var(name).ok()).map_err(|problems| {
         problems.iter().map(|problem| format!("{}: {problem}", file.display())).collect::<Vec<_>>()
     })?;
-    warnings.iter().for_each(|warning| log::warn!("{}: {warning}", file.display()));
-    Ok(config)
+    let warnings = warnings.iter().map(|warning| format!("{}: {warning}", file.display())).collect();
+    Ok((config, warnings))
 }
 
 /// A gateway that serves.
@@ -69,7 +72,8 @@ pub struct Gateway {
 /// # Errors
 /// One line for everything that stands in the way; nothing listens then.
 pub fn start(config: FileConfig, file: &Path) -> Result<Gateway, Vec<String>> {
-    let driver = choose_driver(config.tollgate.driver).map_err(|line| vec![line])?;
+    let (driver, remark) = choose_driver(config.tollgate.driver, driver::probe()).map_err(|line| vec![line])?;
+    remark.iter().for_each(|line| log::warn!("{line}"));
     let count = worker_count(config.workers);
     let addresses = config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let bound = bind_all(&config.listen, count)?;
@@ -104,6 +108,8 @@ impl Gateway {
         let (lost, failed) = join(cores);
         if lost > 0 {
             eprintln!("tollgate: stopped; {lost} log entries did not reach Kafka");
+        } else {
+            log::info!("stopped");
         }
         if failed || lost > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS }
     }
@@ -132,15 +138,19 @@ fn join(cores: Vec<JoinHandle<io::Result<Left>>>) -> (u64, bool) {
     (lost, failed)
 }
 
-fn choose_driver(choice: DriverChoice) -> Result<Driver, String> {
-    match (choice, driver::probe()) {
-        (DriverChoice::Epoll, _) => Ok(Driver::Epoll),
-        (_, Ok(driver)) => Ok(driver),
-        (DriverChoice::IoUring, Err(reason)) => Err(format!("tollgate.driver is io_uring, but {reason}")),
-        (DriverChoice::Auto, Err(reason)) => {
-            log::warn!("using epoll: {reason}");
-            Ok(Driver::Epoll)
+/// What to run on, and what to say about it: io_uring without `COOP_TASKRUN` is dearer than epoll, so only who insists gets it.
+fn choose_driver(choice: DriverChoice, found: Result<Driver, String>) -> Result<(Driver, Option<String>), String> {
+    let lacking = "this kernel's io_uring lacks COOP_TASKRUN (5.19 or later has it)";
+    match (choice, found) {
+        (DriverChoice::Epoll, _) => Ok((Driver::Epoll, None)),
+        (DriverChoice::IoUring, Ok(Driver::PlainUring)) => {
+            let text = format!("{lacking}: `driver: auto` would take epoll, which is cheaper then");
+            Ok((Driver::PlainUring, Some(text)))
         }
+        (DriverChoice::Auto, Ok(Driver::PlainUring)) => Ok((Driver::Epoll, Some(format!("using epoll: {lacking}")))),
+        (_, Ok(driver)) => Ok((driver, None)),
+        (DriverChoice::IoUring, Err(reason)) => Err(format!("tollgate.driver is io_uring, but {reason}")),
+        (DriverChoice::Auto, Err(reason)) => Ok((Driver::Epoll, Some(format!("using epoll: {reason}")))),
     }
 }
 
@@ -208,8 +218,14 @@ fn spawn(
     });
     let spawned = starts.map(|start| {
         let alive = alive.clone();
+        let board = Arc::clone(board);
         std::thread::Builder::new().name(format!("core-{}", start.index)).spawn(move || {
-            let left = worker::run(start);
+            let left = catch_unwind(AssertUnwindSafe(|| worker::run(start)))
+                .unwrap_or_else(|_| Err(io::Error::other("it panicked; log entries that it held are lost")));
+            // A process with a core less would serve on and be slow: it stops instead, and whoever watches it starts it again.
+            if left.is_err() {
+                board.advance(Stage::Drain);
+            }
             drop(alive);
             left
         })
@@ -248,5 +264,28 @@ fn settings(config: &FileConfig, driver: Driver, bound: &[Vec<TcpListener>]) -> 
             version: version.into(),
             pid: std::process::id(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_without_the_flag_is_for_those_who_insist_and_both_are_told() {
+        let chosen = |choice, found| choose_driver(choice, found).map(|(driver, remark)| (driver, remark.is_some()));
+        let none = || Err("no".to_owned());
+        for (choice, found, expected) in [
+            (DriverChoice::Auto, Ok(Driver::Uring), Ok((Driver::Uring, false))),
+            (DriverChoice::Auto, Ok(Driver::PlainUring), Ok((Driver::Epoll, true))),
+            (DriverChoice::Auto, none(), Ok((Driver::Epoll, true))),
+            (DriverChoice::IoUring, Ok(Driver::Uring), Ok((Driver::Uring, false))),
+            (DriverChoice::IoUring, Ok(Driver::PlainUring), Ok((Driver::PlainUring, true))),
+            (DriverChoice::IoUring, none(), Err("tollgate.driver is io_uring, but no".to_owned())),
+            (DriverChoice::Epoll, Ok(Driver::Uring), Ok((Driver::Epoll, false))),
+            (DriverChoice::Epoll, none(), Ok((Driver::Epoll, false))),
+        ] {
+            assert_eq!(chosen(choice, found.clone()), expected, "{choice:?}, {found:?}");
+        }
     }
 }

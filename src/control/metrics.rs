@@ -8,8 +8,9 @@ use crate::config::publish::Board;
 /// `Content-Type` of the answer.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All metrics as text: every counter of every core with the label `core`, and what is served.
-pub fn render(board: &Board, hostname: &str) -> String {
+/// All metrics as text: every counter of every core with the label `core`, and what is served. `prefix` begins the names that are
+/// APISIX's (`plugin_attr.prometheus.metric_prefix`).
+pub fn render(board: &Board, hostname: &str, prefix: &str) -> String {
     let mut text = String::with_capacity(COUNTERS.len() * (160 + 48 * board.core_count()));
     for (counter, name, kind, help) in COUNTERS {
         family(&mut text, name, kind_name(*kind), help.trim());
@@ -25,8 +26,9 @@ pub fn render(board: &Board, hostname: &str) -> String {
     family(&mut text, "tollgate_build_info", "gauge", "What is running.");
     let (version, commit) = (env!("CARGO_PKG_VERSION"), env!("TOLLGATE_COMMIT"));
     let _ = writeln!(text, "tollgate_build_info{{version=\"{version}\",commit=\"{commit}\"}} 1");
-    family(&mut text, "apisix_node_info", "gauge", "Info of the node, by APISIX's name.");
-    let _ = writeln!(text, "apisix_node_info{{hostname=\"{}\",version=\"{version}\"}} 1", escaped(hostname));
+    let node_info = format!("{prefix}node_info");
+    family(&mut text, &node_info, "gauge", "Info of the node, by APISIX's name.");
+    let _ = writeln!(text, "{node_info}{{hostname=\"{}\",version=\"{version}\"}} 1", escaped(hostname));
     text
 }
 
@@ -64,11 +66,11 @@ mod tests {
         let (board, _asked, _put_down) = Board::new(Arc::default(), bells, 1);
         board.counters(1).add(Counter::Requests, 41);
         board.counters(0).sub(Counter::Open, 1);
-        let text = render(&board, "a\"b");
+        let text = render(&board, "a\"b", "edge_");
         assert!(text.contains("\ntollgate_requests_total{core=\"0\"} 0\ntollgate_requests_total{core=\"1\"} 41\n"));
         assert!(text.contains("# TYPE tollgate_requests_total counter\n"));
         assert!(text.contains("tollgate_connections_open{core=\"0\"} 0\n"));
-        assert!(text.contains("apisix_node_info{hostname=\"a\\\"b\",version="));
+        assert!(text.contains("\nedge_node_info{hostname=\"a\\\"b\",version="));
         for (_, name, ..) in COUNTERS {
             assert_eq!(text.matches(&format!("# HELP {name} ")).count(), 1, "{name}");
             assert_eq!(text.matches(&format!("\n{name}{{core=")).count(), 2, "{name}");

@@ -193,7 +193,8 @@ impl Control {
             let access = Access::new(&config.admin, made_key);
             let (version, cors) = (config.admin.api_version, config.admin.cors);
             let admin = Arc::new(Admin::new(access, version, cors, view.clone(), publisher));
-            let seen = Seen { board: Arc::clone(&board), view, hostname: metrics::hostname().into() };
+            let metric_prefix = config.prometheus.as_ref().map_or("", |prometheus| prometheus.prefix.as_str()).into();
+            let seen = Seen { board: Arc::clone(&board), view, hostname: metrics::hostname().into(), metric_prefix };
             start(&config, ports, relay, &admin, &seen)?;
             until_ended(&board, ended, Duration::from_millis(config.tollgate.shutdown_timeout_ms)).await
         });

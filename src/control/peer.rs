@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -21,13 +21,28 @@ pub const PROXY_LINE_MS: u64 = 2_000;
 /// Relayed connections that wait for the Admin API; further ones wait in the kernel.
 const RELAYED_WAITING: usize = 16;
 
-/// The address on the other end of the TCP connection that a request came in by.
+/// Who is on the other end of the TCP connection that a request came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
+pub enum Peer {
+    /// This address.
+    Known(SocketAddr),
+    /// The worker could not say (`PROXY UNKNOWN`): nobody, whom only an empty `allow_admin` lets in.
+    Unknown,
+}
+
+impl Peer {
+    /// Its IP address, if it is known.
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Known(address) => Some(address.ip()),
+            Self::Unknown => None,
+        }
+    }
+}
 
 impl Connected<IncomingStream<'_, TcpListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        Self(*stream.remote_addr())
+        Self::Known(*stream.remote_addr())
     }
 }
 
@@ -72,7 +87,7 @@ impl Listener for Relayed {
     }
 
     fn local_addr(&self) -> io::Result<Peer> {
-        Ok(Peer(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)))
+        Ok(Peer::Unknown)
     }
 }
 
@@ -115,10 +130,13 @@ async fn read_line(stream: &mut UnixStream) -> Option<Vec<u8>> {
     None
 }
 
-/// The source address of `PROXY TCP4 src dst sport dport\r\n` or `PROXY TCP6 …` (PROXY protocol v1, §2.1); nothing else is
-/// taken, `UNKNOWN` neither.
+/// The source address of `PROXY TCP4 src dst sport dport\r\n` or `PROXY TCP6 …`; nobody for `PROXY UNKNOWN`, whatever stands behind
+/// it (PROXY protocol v1, §2.1). Nothing else is taken.
 pub fn parse_proxy_line(line: &[u8]) -> Option<Peer> {
     let line = std::str::from_utf8(line).ok()?.strip_suffix("\r\n")?;
+    if line.strip_prefix("PROXY UNKNOWN").is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')) {
+        return Some(Peer::Unknown);
+    }
     let words: Vec<&str> = line.split(' ').collect();
     let [proxy, family, source, destination, source_port, destination_port] = words[..] else { return None };
     if proxy != "PROXY" {
@@ -132,7 +150,7 @@ pub fn parse_proxy_line(line: &[u8]) -> Option<Peer> {
         _ => false,
     };
     destination_port.parse::<u16>().ok()?;
-    fits.then_some(Peer(SocketAddr::new(source, source_port.parse().ok()?)))
+    fits.then_some(Peer::Known(SocketAddr::new(source, source_port.parse().ok()?)))
 }
 
 #[cfg(test)]
@@ -141,15 +159,23 @@ mod tests {
 
     #[test]
     fn a_proxy_line_names_its_source() {
-        let peer = |text: &str| parse_proxy_line(text.as_bytes()).map(|peer| peer.0.to_string());
-        assert_eq!(peer("PROXY TCP4 10.0.0.7 127.0.0.1 5555 9080\r\n").as_deref(), Some("10.0.0.7:5555"));
-        assert_eq!(peer("PROXY TCP6 ::1 ::1 5555 9080\r\n").as_deref(), Some("[::1]:5555"));
+        let known = |address: &str| Some(Peer::Known(address.parse().unwrap()));
+        assert_eq!(parse_proxy_line(b"PROXY TCP4 10.0.0.7 127.0.0.1 5555 9080\r\n"), known("10.0.0.7:5555"));
+        assert_eq!(parse_proxy_line(b"PROXY TCP6 ::1 ::1 5555 9080\r\n"), known("[::1]:5555"));
+    }
+
+    #[test]
+    fn an_unknown_peer_is_nobody_whatever_is_said_of_it() {
+        assert_eq!(parse_proxy_line(b"PROXY UNKNOWN\r\n"), Some(Peer::Unknown));
+        assert_eq!(parse_proxy_line(b"PROXY UNKNOWN 127.0.0.1 127.0.0.1 1 2\r\n"), Some(Peer::Unknown));
+        assert_eq!(Peer::Unknown.ip(), None);
     }
 
     #[test]
     fn anything_else_is_no_proxy_line() {
         for line in [
-            "PROXY UNKNOWN\r\n",
+            "PROXY UNKNOWNS\r\n",
+            "PROXY UNKNOWN",
             "PROXY TCP4 ::1 ::1 1 2\r\n",
             "PROXY TCP6 127.0.0.1 127.0.0.1 1 2\r\n",
             "PROXY TCP4 127.0.0.1 127.0.0.1 1\r\n",

@@ -3,6 +3,7 @@
 
 mod flight;
 mod link;
+mod release;
 mod tail;
 
 use self::flight::Part;
@@ -147,6 +148,11 @@ impl KafkaReader {
         let mut reader = Self { seeds, nodes, links, seed: None, leaders };
         reader.metadata(Some(&[])).await?;
         Ok(reader)
+    }
+
+    /// The release of the broker that answered last about the cluster, in words: `Kafka 3.9`.
+    pub fn release(&self) -> String {
+        self.seed.as_ref().map_or_else(|| "a Kafka".to_owned(), |link| release::of(link.ranges()))
     }
 
     /// All topics with their partitions, by name. Creates nothing.

@@ -160,7 +160,9 @@ impl Names {
             Ok(_) => "the name has no address".to_owned(),
             Err(error) => error,
         };
-        if entry.error.replace(error.clone()).is_none() {
+        // A core that asked for a name without any address says so itself, with what it wanted it for.
+        let is_ours = entry.configured || !entry.addresses.is_empty();
+        if entry.error.replace(error.clone()).is_none() && is_ours {
             let kept = if entry.addresses.is_empty() { "no address is known" } else { "its last addresses stay" };
             log::warn!("cannot resolve {host}: {error}; {kept}");
         }

@@ -27,6 +27,8 @@ pub struct Seen {
     pub view: View,
     /// This machine's name.
     pub hostname: Arc<str>,
+    /// `plugin_attr.prometheus.metric_prefix`.
+    pub metric_prefix: Arc<str>,
 }
 
 type Reply = Response<axum::body::Body>;
@@ -48,7 +50,8 @@ pub fn metrics(seen: Seen, uri: &str) -> Router {
         if request.uri().path() != uri {
             return unknown().await;
         }
-        let mut response = sent(Answer::text(StatusCode::OK, metrics::render(&seen.board, &seen.hostname)));
+        let text = metrics::render(&seen.board, &seen.hostname, &seen.metric_prefix);
+        let mut response = sent(Answer::text(StatusCode::OK, text));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
         response
     };

@@ -1,13 +1,16 @@
-//! The bounds that a head is read within.
+//! How large one head may be, as a value: the configuration may change the defaults of `base::limits`.
 
 use crate::base::limits;
 
-/// Bounds of one head.
+/// Bytes of the longest method we read; a longer one is a 501 (RFC 9112 §3).
+pub const METHOD_BYTES: usize = 64;
+
+/// Bounds of one request or response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// Bytes of the whole head (431 for a request, 502 for a response).
+    /// Bytes of the whole head, first line, header lines and the blank line (431; a response over it is malformed).
     pub head_bytes: usize,
-    /// Header lines (431; 502).
+    /// Header lines (431; malformed).
     pub header_count: usize,
     /// Bytes of the request target (414).
     pub target_bytes: usize,

@@ -3,10 +3,14 @@
 pub mod chunked;
 pub mod date;
 pub mod fields;
-pub mod head;
+pub mod host;
 pub mod limits;
+mod lines;
+pub mod message;
 pub mod policy;
 pub mod reply;
 pub mod request;
 pub mod response;
+pub mod syntax;
 pub mod uri;
+mod write;

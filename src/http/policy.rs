@@ -1,386 +1,407 @@
-//! Which header lines pass, which end here, and which we write (APISIX-COMPAT §9; RFC 9110 §7.6).
+//! Which header fields pass, and which ones the gateway writes (APISIX-COMPAT §9, RFC 9110 §7). Turns a parsed head into the
+//! bytes of the next hop's head.
 
-use super::fields::{Field, Fields, Span};
-use super::head::members;
-use super::request::{BodyLength, RequestHead, Version};
+use super::fields::Fields;
+use super::limits::HeadLimits;
+use super::message::{Parsed, Version};
+use super::request::{BodyLength, RequestHead, TargetForm, parse_request};
 use super::response::{ResponseBody, ResponseHead};
+use super::syntax::list;
+use super::write::HeadWriter;
 
-/// The Host line that the upstream sees (APISIX-COMPAT §7.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamHost<'a> {
-    /// The client's.
-    Pass,
-    /// These bytes.
-    Set(&'a [u8]),
+/// Asks the client for the body it holds back (RFC 9110 §15.2.1).
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// How far the forwarding fields of the peer are believed (APISIX-COMPAT §9.1, `apisix.trusted_addresses`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PeerTrust {
+    /// No `trusted_addresses` in the configuration: its X-Forwarded-For is added to, the others are overwritten.
+    #[default]
+    Unconfigured,
+    /// There are some and the peer is one: what it sent stays.
+    Trusted,
+    /// There are some and the peer is none: what it sent is dropped.
+    Untrusted,
 }
 
-/// The values of X-Forwarded-Proto, -Host and -Port: sent upstream, and shown in records in the client's place.
+/// The client's side of one connection, as text that is ready to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer<'a> {
+    /// `$remote_addr`: an address without port or brackets.
+    pub remote_addr: &'a [u8],
+    /// `http` or `https`.
+    pub scheme: &'a [u8],
+    /// The listener's port in decimal.
+    pub port: &'a [u8],
+    /// What its forwarding fields are worth.
+    pub trust: PeerTrust,
+}
+
+/// The values of X-Forwarded-Proto, -Host and -Port that go upstream, and into the log's request headers (APISIX-COMPAT §2.5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Forwarded<'a> {
-    /// `http` or `https`.
+    /// X-Forwarded-Proto.
     pub proto: &'a [u8],
-    /// The client's Host line with its port; empty if it sent none.
+    /// X-Forwarded-Host: with the port, as the client sent it; empty (and not sent) if it sent none.
     pub host: &'a [u8],
-    /// The port in that Host line, else the listener's.
+    /// X-Forwarded-Port.
     pub port: &'a [u8],
 }
 
-/// How a request goes on.
+/// Computes them (APISIX-COMPAT §9.1).
+pub fn forwarded<'a>(bytes: &'a [u8], head: &'a RequestHead, peer: &Peer<'a>) -> Forwarded<'a> {
+    let mut values = Forwarded {
+        proto: peer.scheme,
+        host: head.authority.of(bytes),
+        port: port_of(bytes, head).unwrap_or(peer.port),
+    };
+    if peer.trust == PeerTrust::Trusted {
+        let sent = |name| head.fields.first(bytes, name).filter(|value| !value.is_empty());
+        values.proto = sent(b"x-forwarded-proto").unwrap_or(values.proto);
+        values.host = sent(b"x-forwarded-host").unwrap_or(values.host);
+        values.port = sent(b"x-forwarded-port").unwrap_or(values.port);
+    }
+    values
+}
+
+/// The port behind the host, as the client wrote it.
+fn port_of<'a>(bytes: &'a [u8], head: &RequestHead) -> Option<&'a [u8]> {
+    head.host_port?;
+    head.authority.of(bytes).get(head.host.len as usize + 1..)
+}
+
+/// Which Host goes upstream (`pass_host`, APISIX-COMPAT §7.3).
+#[derive(Clone, Copy, Debug)]
+pub enum HostHeader<'a> {
+    /// The client's, port included; `fallback` (the node's) if a 1.0 client sent none.
+    Pass {
+        /// Host of the node, with a port unless it is the scheme's default.
+        fallback: &'a [u8],
+    },
+    /// This one: the node's or `upstream_host`.
+    Set(&'a [u8]),
+}
+
+/// What becomes of Upgrade and Connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Upgrade {
+    /// Both are consumed.
+    #[default]
+    Drop,
+    /// A WebSocket handshake passes (`enable_websocket`); any other upgrade is consumed all the same.
+    WebSocket,
+}
+
+/// What the gateway decides about a request on its way upstream.
 #[derive(Clone, Copy, Debug)]
 pub struct Forward<'a> {
-    /// Which Host.
-    pub host: UpstreamHost<'a>,
-    /// X-Real-IP, X-Forwarded-* and the client's address in them; `None` sends the client's own lines unchanged.
-    pub client: Option<ClientLines<'a>>,
-    /// Upgrade and Connection go on too (`enable_websocket`).
-    pub upgrade: bool,
-}
-
-/// What is told of the client.
-#[derive(Clone, Copy, Debug)]
-pub struct ClientLines<'a> {
-    /// `$remote_addr`.
-    pub remote_addr: &'a [u8],
-    /// See [`Forwarded`].
+    /// The Host field.
+    pub host: HostHeader<'a>,
+    /// Who asked.
+    pub peer: Peer<'a>,
+    /// What [`forwarded`] computed.
     pub forwarded: Forwarded<'a>,
-    /// Put the address behind what the client's X-Forwarded-For says, instead of in its place.
-    pub append_for: bool,
+    /// Whether a WebSocket handshake passes.
+    pub upgrade: Upgrade,
+    /// Another target instead of the client's, already encoded.
+    pub target: Option<&'a [u8]>,
+    /// Our name in Via; `None`: no Via from us.
+    pub via: Option<&'a [u8]>,
 }
 
-/// The values for X-Forwarded-*. `trusted`: the peer is in `trusted_addresses`, its own values count.
-pub fn forwarded<'a>(
-    bytes: &'a [u8],
-    head: &RequestHead,
-    trusted: bool,
-    scheme: &'a [u8],
-    listen_port: &'a [u8],
-) -> Forwarded<'a> {
-    let own = |name: &'static [u8]| {
-        trusted.then(|| head.fields.as_slice().iter().find(|field| is(bytes, field, name))).flatten()
-    };
-    let host = head.authority.of(bytes);
-    let port = head.host_port.map_or(listen_port, |_| {
-        let colon = host.iter().rposition(|byte| *byte == b':').map_or(host.len(), |at| at + 1);
-        &host[colon..]
-    });
-    Forwarded {
-        proto: own(b"x-forwarded-proto").map_or(scheme, |field| field.value.of(bytes)),
-        host: own(b"x-forwarded-host").map_or(host, |field| field.value.of(bytes)),
-        port: own(b"x-forwarded-port").map_or(port, |field| field.value.of(bytes)),
-    }
-}
-
-fn is(bytes: &[u8], field: &Field, name: &[u8]) -> bool {
-    field.name.of(bytes).eq_ignore_ascii_case(name)
-}
-
-/// Appends the request head for the upstream: HTTP/1.1, origin-form, our framing, hop-by-hop lines removed.
+/// Appends the head that goes upstream: HTTP/1.1, origin-form, kept alive, framed from `head.body`. The body follows it framed
+/// the same way: as many bytes as Content-Length says, or chunked.
 pub fn write_request(out: &mut Vec<u8>, bytes: &[u8], head: &RequestHead, forward: &Forward<'_>) {
+    let mut writer = HeadWriter { out, sent: None };
+    request_line(&mut writer, bytes, head, forward);
+    identity_lines(&mut writer, bytes, head, forward);
+    match head.body {
+        BodyLength::None => {}
+        BodyLength::Length(length) => writer.number(b"Content-Length", length),
+        BodyLength::Chunked => writer.line(b"Transfer-Encoding", b"chunked"),
+    }
+    if forward.upgrade == Upgrade::WebSocket && head.asks_websocket(bytes) {
+        writer.line(b"Connection", b"upgrade");
+        writer.line(b"Upgrade", b"websocket");
+    }
+    for (name, value) in head.fields.iter(bytes) {
+        let passes = match fate_in_request(name) {
+            Fate::Pass => true,
+            Fate::IfChunked => head.body == BodyLength::Chunked,
+            Fate::IfTrusted => forward.peer.trust == PeerTrust::Trusted,
+            Fate::Ours | Fate::Hop => false,
+        };
+        if passes && !(head.framing.nominates && nominated(&head.fields, bytes, name)) {
+            writer.line(name, value);
+        }
+    }
+    write_via(&mut writer, head.version, forward.via);
+    writer.end();
+}
+
+fn request_line(writer: &mut HeadWriter<'_>, bytes: &[u8], head: &RequestHead, forward: &Forward<'_>) {
+    let out = &mut *writer.out;
     out.extend_from_slice(head.method.of(bytes));
     out.push(b' ');
-    let path = head.path.of(bytes);
-    out.extend_from_slice(if path.is_empty() { b"/" } else { path });
-    if let Some(query) = head.query {
-        out.push(b'?');
-        out.extend_from_slice(query.of(bytes));
+    match (forward.target, head.form) {
+        (Some(target), _) => out.extend_from_slice(target),
+        (None, TargetForm::Origin) => out.extend_from_slice(head.target.of(bytes)),
+        (None, TargetForm::Asterisk) => out.push(b'*'),
+        (None, TargetForm::Absolute) => {
+            out.extend_from_slice(head.path.of(bytes));
+            if let Some(query) = head.query {
+                out.push(b'?');
+                out.extend_from_slice(query.of(bytes));
+            }
+        }
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
+}
+
+/// Host, X-Real-IP and X-Forwarded-*.
+fn identity_lines(writer: &mut HeadWriter<'_>, bytes: &[u8], head: &RequestHead, forward: &Forward<'_>) {
     let host = match forward.host {
-        UpstreamHost::Pass => head.authority.of(bytes),
-        UpstreamHost::Set(host) => host,
+        HostHeader::Set(host) => host,
+        HostHeader::Pass { fallback } if head.authority.is_empty() => fallback,
+        HostHeader::Pass { .. } => head.authority.of(bytes),
     };
-    pair(out, b"Host", host);
-    let mut had_length = false;
-    for field in head.fields.as_slice() {
-        let name = field.name.of(bytes);
-        had_length |= name.len() == 14 && name.eq_ignore_ascii_case(b"content-length");
-        if ends_here(name) || forward.client.is_some() && is_told_of_client(name) {
-            continue;
-        }
-        if head.nominates && is_nominated(bytes, &head.fields, name) {
-            continue;
-        }
-        pair(out, name, field.value.of(bytes));
-    }
-    if let Some(client) = &forward.client {
-        client_lines(out, bytes, head, client);
-    }
-    match head.body {
-        BodyLength::Length(length) => pair(out, b"Content-Length", itoa::Buffer::new().format(length).as_bytes()),
-        BodyLength::Chunked => pair(out, b"Transfer-Encoding", b"chunked"),
-        BodyLength::None if had_length => pair(out, b"Content-Length", b"0"),
-        BodyLength::None => {}
-    }
-    if let (true, Some(protocol)) = (forward.upgrade, head.upgrade) {
-        pair(out, b"Upgrade", protocol.of(bytes));
-        pair(out, b"Connection", b"upgrade");
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-fn client_lines(out: &mut Vec<u8>, bytes: &[u8], head: &RequestHead, client: &ClientLines<'_>) {
-    pair(out, b"X-Real-IP", client.remote_addr);
-    out.extend_from_slice(b"X-Forwarded-For: ");
-    if client.append_for {
-        for field in head.fields.as_slice().iter().filter(|field| is(bytes, field, b"x-forwarded-for")) {
-            out.extend_from_slice(field.value.of(bytes));
-            out.extend_from_slice(b", ");
+    writer.line(b"Host", host);
+    writer.line(b"X-Real-IP", forward.peer.remote_addr);
+    writer.out.extend_from_slice(b"X-Forwarded-For: ");
+    if forward.peer.trust != PeerTrust::Untrusted {
+        for value in head.fields.all(bytes, b"x-forwarded-for").filter(|value| !value.is_empty()) {
+            writer.out.extend_from_slice(value);
+            writer.out.extend_from_slice(b", ");
         }
     }
-    out.extend_from_slice(client.remote_addr);
-    out.extend_from_slice(b"\r\n");
-    pair(out, b"X-Forwarded-Proto", client.forwarded.proto);
-    pair(out, b"X-Forwarded-Host", client.forwarded.host);
-    pair(out, b"X-Forwarded-Port", client.forwarded.port);
+    writer.out.extend_from_slice(forward.peer.remote_addr);
+    writer.out.extend_from_slice(b"\r\n");
+    writer.line(b"X-Forwarded-Proto", forward.forwarded.proto);
+    if !forward.forwarded.host.is_empty() {
+        writer.line(b"X-Forwarded-Host", forward.forwarded.host);
+    }
+    writer.line(b"X-Forwarded-Port", forward.forwarded.port);
 }
 
-fn pair(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// As `pair`, and remembers where it stands.
-pub fn put(out: &mut Vec<u8>, sent: &mut Fields, name: &[u8], value: &[u8]) {
-    let start = out.len();
-    pair(out, name, value);
-    let value_at = start + name.len() + 2;
-    let field =
-        Field { name: Span::new(start, start + name.len()), value: Span::new(value_at, value_at + value.len()) };
-    sent.push(field);
-}
-
-/// Lines that concern one connection only, and those that we write ourselves (RFC 9110 §7.6.1).
-fn ends_here(name: &[u8]) -> bool {
-    match name.len() {
-        2 => name.eq_ignore_ascii_case(b"te"),
-        4 => name.eq_ignore_ascii_case(b"host"),
-        6 => name.eq_ignore_ascii_case(b"expect"),
-        7 => name.eq_ignore_ascii_case(b"upgrade") || name.eq_ignore_ascii_case(b"trailer"),
-        10 => name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"keep-alive"),
-        14 => name.eq_ignore_ascii_case(b"content-length"),
-        16 => name.eq_ignore_ascii_case(b"proxy-connection"),
-        17 => name.eq_ignore_ascii_case(b"transfer-encoding"),
-        _ => false,
+/// Our Via line names the version that the message came in (RFC 9110 §7.6.3).
+fn write_via(writer: &mut HeadWriter<'_>, received: Version, via: Option<&[u8]>) {
+    if let Some(name) = via {
+        let version: &[u8] = if received == Version::Http11 { b"1.1 " } else { b"1.0 " };
+        writer.joined(b"Via", &[version, name]);
     }
 }
 
-fn is_told_of_client(name: &[u8]) -> bool {
-    match name.len() {
-        9 => name.eq_ignore_ascii_case(b"forwarded") || name.eq_ignore_ascii_case(b"x-real-ip"),
-        15 => name.eq_ignore_ascii_case(b"x-forwarded-for"),
-        16 => name.eq_ignore_ascii_case(b"x-forwarded-host") || name.eq_ignore_ascii_case(b"x-forwarded-port"),
-        17 => name.eq_ignore_ascii_case(b"x-forwarded-proto"),
-        _ => false,
-    }
-}
-
-/// Named by a Connection line (RFC 9110 §7.6.1).
-fn is_nominated(bytes: &[u8], fields: &Fields, name: &[u8]) -> bool {
-    let lines = fields.as_slice().iter().filter(|field| is(bytes, field, b"connection"));
-    lines.flat_map(|field| members(field.value.of(bytes))).any(|option| option.eq_ignore_ascii_case(name))
-}
-
-/// How a response's body reaches the client.
+/// What becomes of a field that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutBody {
-    /// None.
+enum Fate {
+    Pass,
+    /// Belongs to one connection (RFC 9110 §7.6.1) or is consumed here.
+    Hop,
+    /// We write it ourselves.
+    Ours,
+    /// Announces trailers, which only a chunked body has.
+    IfChunked,
+    /// Passes from a trusted peer only.
+    IfTrusted,
+}
+
+/// Compares a field's name, `_` and `-` alike: CGI and WSGI give both spellings one name, so neither may stand beside ours.
+fn is_named(name: &[u8], lower: &[u8]) -> bool {
+    name.len() == lower.len()
+        && name
+            .iter()
+            .zip(lower)
+            .all(|(&byte, &expected)| byte.to_ascii_lowercase() == expected || (byte == b'_' && expected == b'-'))
+}
+
+fn fate_in_request(name: &[u8]) -> Fate {
+    let is = |lower: &[u8]| is_named(name, lower);
+    match name.len() {
+        4 if is(b"host") => Fate::Ours,
+        6 if is(b"expect") => Fate::Hop,
+        9 if is(b"forwarded") => Fate::IfTrusted,
+        9 if is(b"x-real-ip") => Fate::Ours,
+        15 if is(b"x-forwarded-for") => Fate::Ours,
+        16 if is(b"x-forwarded-host") || is(b"x-forwarded-port") => Fate::Ours,
+        17 if is(b"x-forwarded-proto") => Fate::Ours,
+        _ => fate_on_any_hop(name),
+    }
+}
+
+fn fate_in_response(name: &[u8]) -> Fate {
+    let is = |lower: &[u8]| name.eq_ignore_ascii_case(lower);
+    match name.len() {
+        5 if is(b"x-pad") => Fate::Hop,
+        6 if is(b"server") => Fate::Ours,
+        8.. if name[..8].eq_ignore_ascii_case(b"x-accel-") => Fate::Hop,
+        _ => fate_on_any_hop(name),
+    }
+}
+
+fn fate_on_any_hop(name: &[u8]) -> Fate {
+    let is = |lower: &[u8]| name.eq_ignore_ascii_case(lower);
+    match name.len() {
+        2 if is(b"te") => Fate::Hop,
+        7 if is(b"trailer") => Fate::IfChunked,
+        7 if is(b"upgrade") => Fate::Hop,
+        10 if is(b"connection") || is(b"keep-alive") => Fate::Hop,
+        14 if is(b"content-length") || is(b"http2-settings") => Fate::Hop,
+        16 if is(b"proxy-connection") => Fate::Hop,
+        17 if is(b"transfer-encoding") => Fate::Hop,
+        _ => Fate::Pass,
+    }
+}
+
+/// True if a Connection field names `name` (RFC 9110 §7.6.1).
+fn nominated(fields: &Fields, bytes: &[u8], name: &[u8]) -> bool {
+    fields.all(bytes, b"connection").flat_map(list).any(|option| option.eq_ignore_ascii_case(name))
+}
+
+/// How the body goes to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SentBody {
+    /// None: HEAD, 1xx, 204, 304.
     None,
-    /// This many bytes.
+    /// Content-Length, in bytes.
     Length(u64),
-    /// Chunks of our own.
+    /// Chunked.
     Chunked,
-    /// Until we close (HTTP/1.0).
+    /// Ends with the connection.
     Close,
 }
 
-/// A response's framing towards the client.
+/// The framing of a response towards the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseFraming {
-    /// The body.
-    pub body: OutBody,
-    /// Another request may follow.
+    /// How the body is sent.
+    pub body: SentBody,
+    /// True if the connection takes another request afterwards.
     pub keep_alive: bool,
 }
 
-/// Decides the framing. `keep_alive`: both the client and we mean to go on.
-pub const fn frame_response(head: &ResponseHead, client: Version, keep_alive: bool) -> ResponseFraming {
-    let (body, keep_alive) = match (head.body, client) {
-        (ResponseBody::None, _) => (OutBody::None, keep_alive),
-        (ResponseBody::Length(length), _) => (OutBody::Length(length), keep_alive),
-        (ResponseBody::Chunked | ResponseBody::UntilClose, Version::Http11) => (OutBody::Chunked, keep_alive),
-        (ResponseBody::Chunked | ResponseBody::UntilClose, Version::Http10) => (OutBody::Close, false),
+/// Decides it: an upstream body without a length becomes chunked for a 1.1 client, and ends with the connection for a 1.0 one.
+pub fn frame_response(
+    head: &ResponseHead,
+    client_version: Version,
+    request_keep_alive: bool,
+    is_head: bool,
+) -> ResponseFraming {
+    let body = match head.body {
+        _ if is_head => SentBody::None,
+        ResponseBody::None => SentBody::None,
+        ResponseBody::Length(length) => SentBody::Length(length),
+        ResponseBody::Chunked | ResponseBody::UntilClose if client_version == Version::Http11 => SentBody::Chunked,
+        ResponseBody::Chunked | ResponseBody::UntilClose => SentBody::Close,
     };
-    ResponseFraming { body, keep_alive }
+    ResponseFraming { body, keep_alive: request_keep_alive && body != SentBody::Close }
 }
 
-/// What the gateway adds to a response.
+/// What the gateway decides about a response on its way to the client.
 #[derive(Clone, Copy, Debug)]
 pub struct Respond<'a> {
-    /// The framing.
-    pub framing: ResponseFraming,
-    /// The client's version: a 1.0 client must be told that the connection stays.
-    pub client: Version,
-    /// The value of Server.
+    /// The Server field's value, instead of the upstream's.
     pub server: &'a [u8],
-    /// X-APISIX-Upstream-Status, if it is to be said.
+    /// The Date field's value if the upstream sent none (RFC 9110 §6.6.1).
+    pub date: &'a [u8],
+    /// X-APISIX-Upstream-Status, where it is due (APISIX-COMPAT §9.2).
     pub upstream_status: Option<&'a [u8]>,
+    /// What [`frame_response`] decided.
+    pub framing: ResponseFraming,
+    /// Our name in Via; `None`: no Via from us.
+    pub via: Option<&'a [u8]>,
 }
 
-/// Appends the response head for the client to `out`; `sent` gets the positions of its lines in `out`.
+/// Appends the final head (or a 101) that goes to the client. `out` is empty before; `sent` is cleared and then holds every
+/// line as positions in `out`, for the log.
 pub fn write_response(out: &mut Vec<u8>, bytes: &[u8], head: &ResponseHead, respond: &Respond<'_>, sent: &mut Fields) {
-    status_line(out, bytes, head);
-    for field in head.fields.as_slice() {
-        let name = field.name.of(bytes);
-        if ends_here(name) || is_internal(name) || head.nominates && is_nominated(bytes, &head.fields, name) {
-            continue;
+    sent.clear();
+    let mut writer = HeadWriter { out, sent: Some(sent) };
+    writer.status_line(head.status, head.reason.of(bytes));
+    writer.line(b"Server", respond.server);
+    let mut dated = false;
+    for (name, value) in head.fields.iter(bytes) {
+        if response_field_passes(bytes, head, respond, name) {
+            dated |= name.eq_ignore_ascii_case(b"date");
+            writer.line(name, value);
         }
-        put(out, sent, name, field.value.of(bytes));
     }
-    match (respond.framing.body, head.length) {
-        (OutBody::Length(length), _) | (OutBody::None, Some(length)) if head.status >= 200 && head.status != 204 => {
-            put(out, sent, b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
-        }
-        (OutBody::Chunked, _) => put(out, sent, b"Transfer-Encoding", b"chunked"),
-        _ => {}
+    if !dated {
+        writer.line(b"Date", respond.date);
     }
-    put(out, sent, b"Connection", if respond.framing.keep_alive { b"keep-alive" } else { b"close" });
-    put(out, sent, b"Server", respond.server);
     if let Some(status) = respond.upstream_status {
-        put(out, sent, b"X-APISIX-Upstream-Status", status);
+        writer.line(UPSTREAM_STATUS, status);
     }
-    out.extend_from_slice(b"\r\n");
+    write_via(&mut writer, head.version, respond.via);
+    framing_lines(&mut writer, bytes, head, respond.framing);
+    writer.end();
 }
 
-/// Appends an interim response (RFC 9110 §15.2), which has neither framing nor a word from us.
+const UPSTREAM_STATUS: &[u8] = b"X-APISIX-Upstream-Status";
+
+fn response_field_passes(bytes: &[u8], head: &ResponseHead, respond: &Respond<'_>, name: &[u8]) -> bool {
+    let passes = match fate_in_response(name) {
+        Fate::Pass => respond.upstream_status.is_none() || !name.eq_ignore_ascii_case(UPSTREAM_STATUS),
+        Fate::IfChunked => respond.framing.body == SentBody::Chunked && head.body == ResponseBody::Chunked,
+        Fate::Ours | Fate::Hop | Fate::IfTrusted => false,
+    };
+    passes && !(head.framing.nominates && nominated(&head.fields, bytes, name))
+}
+
+/// Content-Length or Transfer-Encoding, and Connection.
+fn framing_lines(writer: &mut HeadWriter<'_>, bytes: &[u8], head: &ResponseHead, framing: ResponseFraming) {
+    if let Some(upgrade) = head.upgrade {
+        writer.line(b"Upgrade", upgrade.of(bytes));
+        return writer.line(b"Connection", b"upgrade");
+    }
+    match (framing.body, head.declared_length) {
+        (SentBody::Length(length), _) => writer.number(b"Content-Length", length),
+        (SentBody::Chunked, _) => writer.line(b"Transfer-Encoding", b"chunked"),
+        // HEAD and 304 tell the length that GET would have; 204 must not (RFC 9110 §8.6).
+        (SentBody::None, Some(length)) if head.status != 204 => writer.number(b"Content-Length", length),
+        (SentBody::None | SentBody::Close, _) => {}
+    }
+    writer.line(b"Connection", if framing.keep_alive { b"keep-alive" } else { b"close" });
+}
+
+/// Appends an interim head (100, 103 …) for a 1.1 client; 1.0 clients are not sent any (RFC 9110 §15.2).
 pub fn write_interim(out: &mut Vec<u8>, bytes: &[u8], head: &ResponseHead) {
-    status_line(out, bytes, head);
-    for field in head.fields.as_slice() {
-        let name = field.name.of(bytes);
-        let ends = ends_here(name) || head.nominates && is_nominated(bytes, &head.fields, name);
-        if !ends {
-            pair(out, name, field.value.of(bytes));
+    let mut writer = HeadWriter { out, sent: None };
+    writer.status_line(head.status, head.reason.of(bytes));
+    for (name, value) in head.fields.iter(bytes) {
+        if fate_in_response(name) == Fate::Pass && !(head.framing.nominates && nominated(&head.fields, bytes, name)) {
+            writer.line(name, value);
         }
     }
-    out.extend_from_slice(b"\r\n");
+    writer.end();
 }
 
-fn status_line(out: &mut Vec<u8>, bytes: &[u8], head: &ResponseHead) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(itoa::Buffer::new().format(head.status).as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(head.reason.of(bytes));
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Between an upstream and its nginx, or replaced by ours.
-fn is_internal(name: &[u8]) -> bool {
-    let starts = |prefix: &[u8]| name.get(..prefix.len()).is_some_and(|front| front.eq_ignore_ascii_case(prefix));
-    name.eq_ignore_ascii_case(b"server")
-        || starts(b"x-accel-")
-        || name.eq_ignore_ascii_case(b"x-pad")
-        || name.eq_ignore_ascii_case(b"x-apisix-upstream-status")
+/// For fuzzing: a request that is accepted goes upstream as the same request, and reads the same there.
+#[doc(hidden)]
+pub fn fuzz_forward(bytes: &[u8]) {
+    let limits = HeadLimits::default();
+    let mut head = RequestHead::default();
+    if parse_request(bytes, &limits, &mut head) != Ok(Parsed::Complete) {
+        return;
+    }
+    let trust = if head.fields.len() & 1 == 0 { PeerTrust::Unconfigured } else { PeerTrust::Trusted };
+    let peer = Peer { remote_addr: b"10.0.0.9", scheme: b"http", port: b"9080", trust };
+    let forwarded = forwarded(bytes, &head, &peer);
+    let host = HostHeader::Pass { fallback: b"node" };
+    let mut out = Vec::new();
+    let forward = Forward { host, peer, forwarded, upgrade: Upgrade::WebSocket, target: None, via: None };
+    write_request(&mut out, bytes, &head, &forward);
+    // Our own lines may carry a full head over the limits; nothing else may fail.
+    let roomy = HeadLimits { head_bytes: limits.head_bytes * 2, header_count: limits.header_count + 16, ..limits };
+    let mut again = RequestHead::default();
+    assert_eq!(parse_request(&out, &roomy, &mut again), Ok(Parsed::Complete));
+    assert!(again.len == out.len() && again.keep_alive && again.version == Version::Http11);
+    assert_eq!((again.body, again.method.of(&out)), (head.body, head.method.of(bytes)));
+    assert_eq!(again.query.map(|query| query.of(&out)), head.query.map(|query| query.of(bytes)));
+    assert!(head.form == TargetForm::Asterisk || again.path.of(&out) == head.path.of(bytes));
+    assert!(head.authority.is_empty() || again.authority.of(&out) == head.authority.of(bytes));
+    assert!(again.upgrade.is_none() || again.asks_websocket(&out));
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::limits::HeadLimits;
-    use super::super::request::{Method, parse_request};
-    use super::super::response::{Asked, parse_response};
-    use super::*;
-
-    fn forward_to(request: &[u8], forward: &Forward<'_>) -> String {
-        let mut head = RequestHead::default();
-        parse_request(request, &HeadLimits::default(), &mut head).unwrap();
-        let mut out = Vec::new();
-        write_request(&mut out, request, &head, forward);
-        String::from_utf8(out).unwrap()
-    }
-
-    fn forward(append_for: bool) -> Forward<'static> {
-        let forwarded = Forwarded { proto: b"http", host: b"a:9080", port: b"9080" };
-        let client = ClientLines { remote_addr: b"10.0.0.9", forwarded, append_for };
-        Forward { host: UpstreamHost::Pass, client: Some(client), upgrade: false }
-    }
-
-    #[test]
-    fn hop_by_hop_and_nominated_lines_end_here() {
-        let request =
-            b"GET /x HTTP/1.1\r\nHost: a:9080\r\nConnection: close, X-Secret\r\nX-Secret: 1\r\nKeep-Alive: 5\r\n\
-            TE: trailers\r\nProxy-Connection: keep-alive\r\nUpgrade: h2c\r\nAccept: */*\r\n\r\n";
-        let text = forward_to(request, &forward(true));
-        assert_eq!(
-            text,
-            "GET /x HTTP/1.1\r\nHost: a:9080\r\nAccept: */*\r\nX-Real-IP: 10.0.0.9\r\nX-Forwarded-For: 10.0.0.9\r\n\
-             X-Forwarded-Proto: http\r\nX-Forwarded-Host: a:9080\r\nX-Forwarded-Port: 9080\r\n\r\n"
-        );
-    }
-
-    #[test]
-    fn what_the_client_says_of_itself_is_replaced_or_continued() {
-        let request = b"GET / HTTP/1.1\r\nHost: a\r\nX-Real-IP: 6.6.6.6\r\nX-Forwarded-For: 1.1.1.1\r\n\
-            X-Forwarded-Proto: https\r\nForwarded: for=6.6.6.6\r\n\r\n";
-        let text = forward_to(request, &forward(true));
-        assert!(text.contains("X-Real-IP: 10.0.0.9\r\n") && !text.contains("6.6.6.6") && !text.contains("https"));
-        assert!(text.contains("X-Forwarded-For: 1.1.1.1, 10.0.0.9\r\n"));
-        assert!(!forward_to(request, &forward(false)).contains("1.1.1.1"));
-    }
-
-    #[test]
-    fn an_absolute_target_becomes_a_path_and_its_authority_the_host() {
-        let request = b"GET http://real.example:81?x=1 HTTP/1.1\r\nHost: other\r\n\r\n";
-        let text = forward_to(request, &forward(true));
-        assert!(text.starts_with("GET /?x=1 HTTP/1.1\r\nHost: real.example:81\r\n"), "{text}");
-    }
-
-    #[test]
-    fn a_body_is_framed_by_us() {
-        let sized = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 007\r\n\r\n";
-        assert!(forward_to(sized, &forward(true)).contains("Content-Length: 7\r\n\r\n"));
-        let none = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
-        assert!(forward_to(none, &forward(true)).contains("Content-Length: 0\r\n\r\n"));
-        let chunks = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n";
-        assert!(forward_to(chunks, &forward(true)).ends_with("Transfer-Encoding: chunked\r\n\r\n"));
-    }
-
-    fn respond_to(response: &[u8], client: Version, keep_alive: bool, method: Method) -> (String, ResponseFraming) {
-        let mut head = ResponseHead::default();
-        parse_response(response, &HeadLimits::default(), Asked { method, upgrade: false }, &mut head).unwrap();
-        let framing = frame_response(&head, client, keep_alive);
-        let respond = Respond { framing, client, server: b"tollgate/1", upstream_status: None };
-        let (mut out, mut sent) = (Vec::new(), Fields::default());
-        write_response(&mut out, response, &head, &respond, &mut sent);
-        assert!(sent.iter(&out).all(|(name, _)| !name.is_empty()));
-        assert_eq!(sent.first(&out, b"server"), Some(&b"tollgate/1"[..]));
-        (String::from_utf8(out).unwrap(), framing)
-    }
-
-    #[test]
-    fn a_response_keeps_its_lines_and_gets_our_framing() {
-        let response = b"HTTP/1.1 200 OK\r\nServer: up\r\nDate: now\r\nContent-Length: 5\r\nKeep-Alive: 3\r\nX-Accel-Buffering: no\r\n\r\n";
-        let (text, framing) = respond_to(response, Version::Http11, true, Method::Get);
-        let expected =
-            "HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 5\r\nConnection: keep-alive\r\nServer: tollgate/1\r\n\r\n";
-        assert_eq!(text, expected);
-        assert_eq!(framing, ResponseFraming { body: OutBody::Length(5), keep_alive: true });
-    }
-
-    #[test]
-    fn a_body_of_unknown_length_is_chunked_or_ends_with_the_connection() {
-        let response = b"HTTP/1.0 200 OK\r\n\r\n";
-        let (text, framing) = respond_to(response, Version::Http11, true, Method::Get);
-        assert!(text.contains("Transfer-Encoding: chunked\r\n") && framing.keep_alive);
-        let (text, framing) = respond_to(response, Version::Http10, true, Method::Get);
-        assert!(!text.contains("chunked") && text.contains("Connection: close") && !framing.keep_alive);
-    }
-
-    #[test]
-    fn head_keeps_the_length_and_204_has_none() {
-        let sized = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
-        let (text, framing) = respond_to(sized, Version::Http11, true, Method::Head);
-        assert!(text.contains("Content-Length: 5\r\n") && framing.body == OutBody::None);
-        let empty = b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n";
-        assert!(!respond_to(empty, Version::Http11, true, Method::Get).0.contains("Content-Length"));
-    }
-}
+#[path = "policy_tests.rs"]
+mod tests;

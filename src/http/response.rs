@@ -1,232 +1,219 @@
-//! An upstream's response head, with the same strictness (RFC 9112 §4, §6): a broken one is a 502, never a guess.
+//! The response head of an upstream, as strict as a request's (RFC 9112 §4, §6; RFC 9110 §15). What is broken is a 502.
+
+use std::ops::Range;
 
 use super::fields::{Fields, Span};
-use super::head::{self, ConnectionOptions, Framing, bad};
 use super::limits::HeadLimits;
-use super::request::{Method, Version};
+use super::lines::{Framing, Line, Progress, field, known};
+use super::message::{Malformed, Method, Parsed, Version};
+use super::syntax::{is_field_value, is_token, trim};
 
-pub use super::head::{Parsed, Reject};
-
-/// How a response's body is delimited (RFC 9112 §6.3).
+/// How the end of a response's body is found (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ResponseBody {
-    /// There is none, whatever the fields say.
+    /// No body: HEAD, 1xx, 204, 304.
     #[default]
     None,
-    /// This many bytes.
+    /// Content-Length, in bytes; may be 0.
     Length(u64),
-    /// Chunks.
+    /// `Transfer-Encoding: chunked`.
     Chunked,
     /// Everything until the upstream closes.
     UntilClose,
 }
 
-/// A response's head, as positions in the bytes it was read from. Reusable.
+/// What the response answers: its framing depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The request's method.
+    pub method: Method,
+    /// True if the request went out with an Upgrade field: only then 101 is an answer.
+    pub upgrade: bool,
+}
+
+/// One response head. Reusable: [`ResponseHead::clear`] keeps the memory. All spans lie in the bytes that were parsed.
 #[derive(Clone, Debug, Default)]
 pub struct ResponseHead {
-    /// The status code.
+    /// The status code, 100–999.
     pub status: u16,
-    /// The reason phrase; may be empty.
+    /// The reason phrase as received; may be empty.
     pub reason: Span,
-    /// The version.
+    /// HTTP/1.0 or 1.1.
     pub version: Version,
-    /// The header lines.
+    /// The header lines in order, framing and hop-by-hop ones included.
     pub fields: Fields,
-    /// How the body is delimited.
+    /// How the body ends.
     pub body: ResponseBody,
-    /// Content-Length as sent, also where there is no body (HEAD, 304).
-    pub length: Option<u64>,
-    /// The connection can be used again after the body.
+    /// The value of Content-Length, also where there is no body (HEAD, 304): what the client is told.
+    pub declared_length: Option<u64>,
+    /// True if the connection may carry another request once the body has ended.
     pub keep_alive: bool,
-    /// Connection names fields that end here.
-    pub nominates: bool,
-    /// Bytes of the head.
+    /// A 101's Upgrade value.
+    pub upgrade: Option<Span>,
+    /// Bytes of the head with its blank line.
     pub len: usize,
-    scanned: usize,
+    progress: Progress,
+    pub(super) framing: Framing,
 }
 
 impl ResponseHead {
-    /// Forgets everything and keeps the memory.
+    /// Ready for another head; keeps the memory.
     pub fn clear(&mut self) {
         let mut fields = std::mem::take(&mut self.fields);
         fields.clear();
         *self = Self { fields, ..Self::default() };
     }
 
-    /// 1xx other than 101: another head follows (RFC 9110 §15.2).
+    /// True for 1xx but not 101: another head follows on the same connection (RFC 9110 §15.2).
     pub const fn is_interim(&self) -> bool {
-        self.status < 200 && self.status != 101
+        self.status >= 100 && self.status < 200 && self.status != 101
     }
 }
 
-/// What the request allows its response to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// The request's method: HEAD has no body.
-    pub method: Method,
-    /// The request asked to upgrade: 101 may come.
-    pub upgrade: bool,
-}
-
-/// Reads a head from the front of `bytes`. To be called again with more bytes after `Partial`.
-///
-/// # Errors
-/// What is wrong with it; the status in it means nothing here.
+/// Reads a response head from the start of `bytes`; the contract of `request::parse_request`.
 pub fn parse_response(
     bytes: &[u8],
     limits: &HeadLimits,
     asked: Asked,
     head: &mut ResponseHead,
-) -> Result<Parsed, Reject> {
-    let Some(end) = head::find_end(bytes, head.scanned, 0)? else {
-        head.scanned = bytes.len();
-        return if bytes.len() > limits.head_bytes { Err(bad("the head is too large")) } else { Ok(Parsed::Partial) };
-    };
-    if end > limits.head_bytes {
-        return Err(bad("the head is too large"));
+) -> Result<Parsed, Malformed> {
+    if !head.progress.in_fields {
+        begins_like_http(bytes)?;
     }
-    head.clear();
-    let bytes = &bytes[..end];
-    let next = status_line(bytes, head)?;
-    header_lines(bytes, next, limits, asked, head)?;
-    head.len = end;
+    loop {
+        match head.progress.line(bytes, limits.head_bytes)? {
+            Line::Partial => return Ok(Parsed::Partial),
+            Line::TooLong => return Err(Malformed { reason: "the head is too long" }),
+            Line::Whole(line) if !head.progress.in_fields => {
+                head.progress.in_fields = true;
+                take_status_line(bytes, line, head)?;
+            }
+            Line::Whole(line) if line.is_empty() => break,
+            Line::Whole(line) => take_field(bytes, line, limits, head)?,
+        }
+    }
+    head.len = head.progress.at;
+    conclude(asked, head)?;
     Ok(Parsed::Complete)
 }
 
-fn status_line(bytes: &[u8], head: &mut ResponseHead) -> Result<usize, Reject> {
-    let (end, next) = head::line(bytes, 0)?;
-    let line = &bytes[..end];
-    head.version = match line.get(..9) {
-        Some(b"HTTP/1.1 ") => Version::Http11,
-        Some(b"HTTP/1.0 ") => Version::Http10,
-        _ => return Err(bad("a status line that is not HTTP/1")),
-    };
-    let code = line.get(9..12).filter(|code| code.iter().all(u8::is_ascii_digit)).ok_or(bad("a malformed status"))?;
-    head.status = code.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
-    if head.status < 100 {
-        return Err(bad("a status below 100"));
-    }
-    // Some servers leave the space out along with the phrase (RFC 9112 §4 wants it).
-    match line.get(12) {
-        None => head.reason = Span::new(12, 12),
-        Some(b' ') => head.reason = Span::new(13, end),
-        Some(_) => return Err(bad("a malformed status")),
-    }
-    if head.reason.of(bytes).iter().any(|byte| *byte < 0x20 && *byte != b'\t' || *byte == 0x7f) {
-        return Err(bad("a control character in the reason phrase"));
-    }
-    Ok(next)
+/// Garbage without a line end need not be waited out.
+fn begins_like_http(bytes: &[u8]) -> Result<(), Malformed> {
+    const START: &[u8] = b"HTTP/1.";
+    let len = bytes.len().min(START.len());
+    if bytes[..len] == START[..len] { Ok(()) } else { Err(NOT_A_STATUS_LINE) }
 }
 
-fn header_lines(
-    bytes: &[u8],
-    start: usize,
-    limits: &HeadLimits,
-    asked: Asked,
-    head: &mut ResponseHead,
-) -> Result<(), Reject> {
-    let mut framing = Framing::default();
-    let mut options = ConnectionOptions::default();
-    head::fields(bytes, start, limits.header_count, &mut head.fields)?;
-    for field in head.fields.as_slice() {
-        let (name, value) = (field.name.of(bytes), field.value);
-        match name.len() {
-            10 if name.eq_ignore_ascii_case(b"connection") => options.take(value.of(bytes)),
-            14 if name.eq_ignore_ascii_case(b"content-length") => framing.length(value.of(bytes))?,
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => framing.coding(value.of(bytes))?,
-            _ => {}
-        }
+const NOT_A_STATUS_LINE: Malformed = Malformed { reason: "no HTTP/1 status line" };
+
+/// `HTTP/1.x SP 3DIGIT [SP reason]` (RFC 9112 §4). The space before an empty reason is often forgotten; it decides nothing.
+fn take_status_line(bytes: &[u8], line: Range<usize>, head: &mut ResponseHead) -> Result<(), Malformed> {
+    let text = &bytes[line.clone()];
+    let (version, rest) = text.split_at_checked(9).ok_or(NOT_A_STATUS_LINE)?;
+    head.version = match version {
+        b"HTTP/1.1 " => Version::Http11,
+        b"HTTP/1.0 " => Version::Http10,
+        _ => return Err(NOT_A_STATUS_LINE),
+    };
+    let (digits, reason) = rest.split_at_checked(3).ok_or(NOT_A_STATUS_LINE)?;
+    if !digits.iter().all(u8::is_ascii_digit) || digits[0] == b'0' {
+        return Err(Malformed { reason: "the status is not a number of three digits" });
     }
-    head.nominates = options.nominates;
-    head.length = framing.length;
-    head.body = body(head, framing, asked)?;
-    head.keep_alive = head.body != ResponseBody::UntilClose
-        && match head.version {
-            Version::Http11 => !options.close,
-            Version::Http10 => options.keep_alive && !options.close,
-        };
+    head.status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+    let reason = match reason {
+        [] => reason,
+        [b' ', reason @ ..] if is_field_value(reason) => reason,
+        _ => return Err(Malformed { reason: "a malformed reason phrase" }),
+    };
+    head.reason = Span::new(line.end - reason.len(), line.end);
     Ok(())
 }
 
-fn body(head: &ResponseHead, framing: Framing, asked: Asked) -> Result<ResponseBody, Reject> {
-    if framing.chunked && (framing.length.is_some() || head.version == Version::Http10) {
-        return Err(bad("Transfer-Encoding where it cannot be"));
+fn take_field(bytes: &[u8], line: Range<usize>, limits: &HeadLimits, head: &mut ResponseHead) -> Result<(), Malformed> {
+    if head.fields.len() == limits.header_count {
+        return Err(Malformed { reason: "too many header lines" });
     }
-    if head.status == 101 && !asked.upgrade {
-        return Err(bad("101 without being asked"));
+    let field = field(bytes, line)?;
+    head.fields.push(field);
+    head.framing.take(known(field.name.of(bytes)), field, bytes)?;
+    Ok(())
+}
+
+/// What all lines together mean (RFC 9112 §6.3).
+fn conclude(asked: Asked, head: &mut ResponseHead) -> Result<(), Malformed> {
+    let framing = head.framing;
+    let is_11 = head.version == Version::Http11;
+    framing.check()?;
+    if framing.chunked && !is_11 {
+        return Err(Malformed { reason: "Transfer-Encoding in HTTP/1.0" });
     }
-    if asked.method.is_head() || head.status < 200 || matches!(head.status, 204 | 304) {
-        return Ok(ResponseBody::None);
+    let promises_body = framing.chunked || framing.length.is_some_and(|length| length > 0);
+    if head.status < 200 {
+        if promises_body {
+            return Err(Malformed { reason: "an interim response with a body" });
+        }
+        return conclude_informational(asked, head);
     }
-    Ok(match (framing.chunked, framing.length) {
-        (true, _) => ResponseBody::Chunked,
-        (false, Some(length)) => ResponseBody::Length(length),
-        (false, None) => ResponseBody::UntilClose,
-    })
+    head.declared_length = framing.length;
+    head.keep_alive = !framing.close && (is_11 || framing.keep_alive);
+    head.body = match framing.length {
+        _ if asked.method == Method::Head || head.status == 204 || head.status == 304 => ResponseBody::None,
+        Some(length) => ResponseBody::Length(length),
+        None if framing.chunked => ResponseBody::Chunked,
+        None => ResponseBody::UntilClose,
+    };
+    // A 204 has no body, but one that promises one may send it: what follows could be taken for the next response.
+    head.keep_alive &= head.body != ResponseBody::UntilClose && !(head.status == 204 && promises_body);
+    Ok(())
+}
+
+fn conclude_informational(asked: Asked, head: &mut ResponseHead) -> Result<(), Malformed> {
+    if head.status != 101 {
+        head.keep_alive = true;
+        return Ok(());
+    }
+    if !asked.upgrade {
+        return Err(Malformed { reason: "101 that nobody asked for" });
+    }
+    head.upgrade = head.framing.upgrade;
+    match head.upgrade {
+        Some(_) => Ok(()),
+        None => Err(Malformed { reason: "101 without Upgrade" }),
+    }
+}
+
+/// For fuzzing: whatever the bytes are, no panic; any split gives the same answer; what is accepted keeps its promises.
+#[doc(hidden)]
+pub fn fuzz_response(bytes: &[u8]) {
+    let limits = HeadLimits { head_bytes: 4096, header_count: 16, target_bytes: 1024 };
+    let seed = bytes.first().map_or(0, |&byte| usize::from(byte));
+    let asked = Asked { method: if seed & 1 == 0 { Method::Get } else { Method::Head }, upgrade: seed & 2 == 0 };
+    // The first byte steers; the rest is the response.
+    let bytes = bytes.get(1..).unwrap_or_default();
+    let mut whole = ResponseHead::default();
+    let answer = parse_response(bytes, &limits, asked, &mut whole);
+    let mut pieces = ResponseHead::default();
+    let mut end = 0;
+    let piecewise = loop {
+        end = (end + 1 + seed % 17).min(bytes.len());
+        match parse_response(&bytes[..end], &limits, asked, &mut pieces) {
+            Ok(Parsed::Partial) if end < bytes.len() => {}
+            other => break other,
+        }
+    };
+    assert_eq!(answer, piecewise);
+    if answer != Ok(Parsed::Complete) {
+        return;
+    }
+    assert_eq!(format!("{whole:?}"), format!("{pieces:?}"));
+    assert!(whole.len <= bytes.len() && bytes[..whole.len].ends_with(b"\r\n\r\n"));
+    assert!((100..=999).contains(&whole.status));
+    assert!(whole.status != 101 || asked.upgrade);
+    for (name, value) in whole.fields.iter(bytes) {
+        assert!(is_token(name) && is_field_value(value) && trim(value).len() == value.len());
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GET: Asked = Asked { method: Method::Get, upgrade: false };
-
-    fn parse(text: &str, asked: Asked) -> Result<(Parsed, ResponseHead), Reject> {
-        let mut head = ResponseHead::default();
-        parse_response(text.as_bytes(), &HeadLimits::default(), asked, &mut head).map(|parsed| (parsed, head))
-    }
-
-    #[test]
-    fn the_body_is_delimited_as_the_rfc_says() {
-        let body = |text: &str, asked| parse(text, asked).unwrap().1.body;
-        let head = Asked { method: Method::Head, upgrade: false };
-        assert_eq!(body("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", GET), ResponseBody::Length(5));
-        assert_eq!(body("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", head), ResponseBody::None);
-        assert_eq!(body("HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n", GET), ResponseBody::Chunked);
-        assert_eq!(body("HTTP/1.1 200 \r\n\r\n", GET), ResponseBody::UntilClose);
-        assert_eq!(body("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", GET), ResponseBody::None);
-        assert_eq!(body("HTTP/1.1 204 No Content\r\n\r\n", GET), ResponseBody::None);
-    }
-
-    #[test]
-    fn a_connection_is_used_again_only_if_both_the_head_and_the_body_say_so() {
-        let keep = |text: &str| parse(text, GET).unwrap().1.keep_alive;
-        assert!(keep("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
-        assert!(!keep("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"));
-        assert!(!keep("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"));
-        assert!(!keep("HTTP/1.1 200 OK\r\n\r\n"));
-    }
-
-    #[test]
-    fn a_broken_response_is_refused() {
-        for text in [
-            "HTTP/1.1 20 OK\r\n\r\n",
-            "HTTP/1.1 2000 OK\r\n\r\n",
-            "HTTP/1.1 +20 OK\r\n\r\n",
-            "HTTP/2 200 OK\r\n\r\n",
-            "hello\r\n\r\n",
-            "HTTP/1.1 200 OK\n\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nX : a\r\n\r\n",
-            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
-            "HTTP/1.1 099 Low\r\n\r\n",
-        ] {
-            assert!(parse(text, GET).is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn any_split_gives_the_same_head() {
-        let text = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX: y\r\n\r\nabc";
-        for cut in 1..text.len() - 3 {
-            let mut head = ResponseHead::default();
-            assert_eq!(parse_response(&text[..cut], &HeadLimits::default(), GET, &mut head), Ok(Parsed::Partial));
-            assert_eq!(parse_response(text, &HeadLimits::default(), GET, &mut head), Ok(Parsed::Complete));
-            assert_eq!((head.status, head.len, head.fields.len()), (200, text.len() - 3, 2));
-        }
-    }
-}
+#[path = "response_tests.rs"]
+mod tests;

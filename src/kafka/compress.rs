@@ -43,6 +43,14 @@ impl Compressor {
         self.scratch = scratch;
     }
 
+    /// The same, for the codec that a batch's attributes name.
+    pub fn compress_attributes(&mut self, attributes: u16, memory: &mut [u8], sealed: &mut Sealed) {
+        use Compression::{Gzip, Lz4, Snappy, Zstd};
+        if let Some(codec) = [Gzip, Snappy, Lz4, Zstd].into_iter().find(|codec| *codec as u16 == attributes & 7) {
+            self.compress_batch(codec, memory, sealed);
+        }
+    }
+
     /// Appends `input`, compressed, to `out`. Errors are the codec's own and mean that `out` is of no use.
     pub fn compress(&mut self, codec: Compression, input: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
         match codec {

@@ -2,6 +2,8 @@
 //! a state machine.
 
 pub mod batch;
+#[cfg(test)]
+mod batch_tests;
 pub mod codec;
 pub mod compress;
 pub mod connection;
@@ -17,6 +19,8 @@ pub mod records;
 pub mod retry;
 pub mod ring;
 pub mod shipper;
+#[cfg(test)]
+mod sim;
 pub mod sink;
 pub mod stats;
 mod varint;

@@ -7,18 +7,19 @@
 //! - Identity (producer id, epoch, sequence) is frozen at the first attempt. It is given anew only after a definite refusal.
 //! - A batch is *in doubt* once an attempt's outcome was not learnt. If it is then refused with 45, it is held, and those behind
 //!   it that are in doubt too are asked for: the broker takes, or recognises, one of them only if all before it are there. If it
-//!   recognises none, they are given up as in doubt. (Issue B asks the broker instead.)
+//!   recognises none, they are given up as in doubt. (Issue B asks the broker instead.) A batch that is acknowledged takes those
+//!   before it out of doubt.
 //!
 //! Without idempotence (acks = 1, or denied) up to five batches are in flight all the same; after an error they are sent again in
 //! order, so that records may be doubled, or stand in another order, around an error. That is what acks = 1 promises.
 
 use std::collections::VecDeque;
 
-use super::batch::{HEADROOM_BYTES, Identity, RECORDS_START, move_to_front, records_end, write_header};
+use super::batch::{Identity, RECORDS_START, TAILROOM_BYTES, move_to_front, records_end, write_header};
 use super::compress::Compressor;
 use super::event::{ConnId, SlotId};
 use super::retry::{self, Backoff, Rng, Verdict};
-use super::ring::{Ring, SlotMemory, State};
+use super::ring::{Ring, SlotMemory, State, Wire};
 use super::stats::LostReason;
 use crate::base::Mono;
 
@@ -154,11 +155,16 @@ impl Queue {
             self.next_sequence = sequence_after(self.next_sequence, slot.batch.whole.records);
             slot.batch.headed = false;
         }
-        if !slot.batch.headed {
-            write_header(memory, &slot.batch.part, slot.batch.identity.unwrap_or(Identity::NONE));
-            slot.batch.headed = true;
+        let batch = &mut slot.batch;
+        if !batch.headed {
+            let identity = batch.identity.unwrap_or(Identity::NONE);
+            match &mut batch.wire {
+                Some(wire) => write_header(&mut wire.memory, &wire.sealed, identity),
+                None => write_header(memory, &batch.part, identity),
+            }
+            batch.headed = true;
         }
-        slot.batch.keep_under_tail(memory);
+        batch.keep_under_tail(memory);
         Some(())
     }
 
@@ -166,7 +172,7 @@ impl Queue {
     pub fn sent<M: SlotMemory>(&mut self, ring: &mut Ring<M>, id: SlotId, conn: ConnId) -> bool {
         let slot = ring.slot_mut(id);
         slot.state = State::InFlight;
-        slot.pins += 1;
+        slot.pins += u32::from(slot.batch.wire.is_none());
         self.in_flight += 1;
         self.conn = Some(conn);
         std::mem::replace(&mut slot.batch.sent, true)
@@ -300,10 +306,10 @@ impl Queue {
         let idempotent = ring.slot(id).batch.identity.is_some();
         self.proven |= idempotent;
         if idempotent && self.batches.front() != Some(&id) {
-            // The broker took this one: those that were held before it are there.
+            // The broker took this one, so that it has all before it: what was in doubt there is not any more.
             let before = self.batches.iter().take_while(|other| **other != id);
-            let held = before.copied().filter(|other| ring.slot(*other).state == State::Held);
-            for other in held.collect::<Vec<_>>() {
+            let there = before.copied().filter(|other| ring.slot(*other).batch.doubt);
+            for other in there.collect::<Vec<_>>() {
                 self.resolve_part(ring, other, Outcome::Delivered, resolved);
             }
         }
@@ -468,9 +474,11 @@ impl super::ring::Batch {
         }
         self.put_back_tail(memory);
         if self.whole.attributes != 0 {
-            let end = compressor.expand_batch(memory, &self.whole)?;
-            (self.whole.end, self.whole.attributes) = (end, 0);
+            self.codec = self.whole.attributes;
+            self.part.end = compressor.expand_batch(memory, &self.whole)?;
+            (self.whole.end, self.whole.attributes) = (self.part.end, 0);
         }
+        self.wire = None;
         let mut records = self.part.records;
         if std::mem::take(&mut self.want_rest) {
             self.whole.end = move_to_front(memory, self.part.end, self.whole.end)?;
@@ -489,7 +497,13 @@ impl super::ring::Batch {
         self.part.end = records_end(memory, RECORDS_START, self.whole.end, records)?;
         self.part.entries = self.entries_of(records);
         self.headed = false;
-        debug_assert!(self.part.end > HEADROOM_BYTES);
+        if self.codec != 0 {
+            // The records must stay for the next part: a compressed part gets memory of its own.
+            let mut wire = Wire { memory: vec![0; self.part.end + TAILROOM_BYTES], sealed: self.part };
+            wire.memory[RECORDS_START..self.part.end].copy_from_slice(&memory[RECORDS_START..self.part.end]);
+            compressor.compress_attributes(self.codec, &mut wire.memory, &mut wire.sealed);
+            self.wire = Some(wire);
+        }
         Some(())
     }
 }
@@ -508,5 +522,83 @@ mod tests {
         assert_eq!(sequence_after(i32::MAX - 1, 1), i32::MAX);
         assert_eq!(sequence_after(i32::MAX, 1), 0);
         assert_eq!(sequence_after(i32::MAX - 1, 5), 3);
+    }
+
+    /// Two batches of one record each, sent.
+    fn two_in_flight(ring: &mut Ring<Vec<u8>>) -> (Queue, [SlotId; 2]) {
+        let mut queue = Queue { producer: Some((7, 0)), proven: true, ..Queue::default() };
+        let mut compressor = Compressor::default();
+        let ids = [ring.take(0), ring.take(0)].map(|id| id.expect("free"));
+        for id in ids {
+            let slot = ring.slot_mut(id);
+            let mut open = super::super::batch::OpenBatch::new(slot.memory.len(), 2);
+            open.push_record(&mut slot.memory, &[1], 0, &mut |out| out.push(b"x")).expect("fits");
+            slot.batch.seal(open.sealed());
+            slot.state = State::Queued;
+            queue.batches.push_back(id);
+        }
+        send_all(&mut queue, ring, &mut compressor, Mono::default());
+        assert_eq!(queue.in_flight, 2);
+        (queue, ids)
+    }
+
+    fn send_all(queue: &mut Queue, ring: &mut Ring<Vec<u8>>, compressor: &mut Compressor, now: Mono) {
+        while let Next::Send(id) = queue.next(ring, 5, true, now) {
+            queue.prepare(ring, id, true, compressor).expect("whole");
+            queue.sent(ring, id, ConnId(1));
+            ring.slot_mut(id).pins = 0;
+        }
+    }
+
+    const PATIENCE: Patience = Patience { backoff: Backoff { first_ms: 10, max_ms: 10 }, max_retry: None };
+
+    #[test]
+    fn what_may_have_been_appended_is_asked_for_and_then_in_doubt_never_renumbered() {
+        let mut ring = Ring::new(vec![vec![0u8; 4_096]; 3]);
+        let (mut rng, mut resolved) = (Rng::new(1), Vec::new());
+        let (mut queue, ids) = two_in_flight(&mut ring);
+        // REQUEST_TIMED_OUT: perhaps appended; then the connection breaks.
+        queue.answered(&mut ring, ids[0], 7, (Mono::default(), PATIENCE, &mut rng), &mut resolved);
+        queue.connection_lost(&mut ring, (Mono::default(), PATIENCE, &mut rng), &mut resolved);
+        let now = Mono::from_ms(100);
+        send_all(&mut queue, &mut ring, &mut Compressor::default(), now);
+        for id in ids {
+            assert_eq!(resolved, []);
+            queue.answered(&mut ring, id, 45, (now, PATIENCE, &mut rng), &mut resolved);
+        }
+        assert_eq!(resolved.iter().map(|one| one.outcome).collect::<Vec<_>>(), [Outcome::InDoubt; 2]);
+        assert_eq!(queue.producer, Some((7, 1)), "what comes next begins a new epoch");
+    }
+
+    #[test]
+    fn a_batch_that_was_recognised_takes_those_before_it_along() {
+        let mut ring = Ring::new(vec![vec![0u8; 4_096]; 3]);
+        let (mut rng, mut resolved) = (Rng::new(1), Vec::new());
+        let (mut queue, ids) = two_in_flight(&mut ring);
+        queue.connection_lost(&mut ring, (Mono::default(), PATIENCE, &mut rng), &mut resolved);
+        let now = Mono::from_ms(100);
+        send_all(&mut queue, &mut ring, &mut Compressor::default(), now);
+        queue.answered(&mut ring, ids[0], 45, (now, PATIENCE, &mut rng), &mut resolved);
+        assert_eq!(ring.slot(ids[0]).state, State::Held);
+        queue.answered(&mut ring, ids[1], 46, (now, PATIENCE, &mut rng), &mut resolved);
+        assert_eq!(
+            resolved.iter().map(|one| (one.slot, one.outcome)).collect::<Vec<_>>(),
+            [(ids[0], Outcome::Delivered), (ids[1], Outcome::Delivered)]
+        );
+        assert_eq!(queue.producer, Some((7, 0)));
+    }
+
+    #[test]
+    fn a_batch_that_was_never_appended_gets_a_new_number() {
+        let mut ring = Ring::new(vec![vec![0u8; 4_096]; 3]);
+        let (mut rng, mut resolved) = (Rng::new(1), Vec::new());
+        let (mut queue, ids) = two_in_flight(&mut ring);
+        let time = Mono::default();
+        queue.answered(&mut ring, ids[0], 45, (time, PATIENCE, &mut rng), &mut resolved);
+        queue.connection_lost(&mut ring, (time, PATIENCE, &mut rng), &mut resolved);
+        assert_eq!(resolved, [], "the second cannot be there without the first");
+        send_all(&mut queue, &mut ring, &mut Compressor::default(), Mono::from_ms(100));
+        let identity = |id| ring.slot(id).batch.identity.map(|it| (it.epoch, it.sequence));
+        assert_eq!((identity(ids[0]), identity(ids[1])), (Some((1, 0)), None), "the first of an epoch goes alone");
     }
 }

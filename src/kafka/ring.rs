@@ -9,7 +9,8 @@ use super::event::SlotId;
 
 /// The fewest slots a ring may have: one fills while one is in flight.
 pub const SLOTS_MIN: usize = 2;
-/// Slots that each sink can always get, at most (`1 / (2 × sinks)` of the ring, if that is less; at least one).
+/// Slots that each sink can always get, at most: `1 / (2 × sinks)` of the ring if that is less, but two where the ring has three
+/// for each sink (one fills while one is in flight), and at least one.
 pub const SLOTS_PER_SINK: usize = 8;
 
 /// The memory of one slot. It does not move while the shipper lives.
@@ -49,6 +50,15 @@ pub enum State {
     Resolved,
 }
 
+/// A compressed part of a batch that was cut, in memory of its own, laid out as a slot is. Rare, so that it may allocate.
+#[derive(Debug)]
+pub struct Wire {
+    /// Headroom, header, records, tailroom.
+    pub memory: Vec<u8>,
+    /// What lies in it.
+    pub sealed: Sealed,
+}
+
 /// A sealed batch's way into Kafka.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -74,6 +84,10 @@ pub struct Batch {
     pub want_records: Option<u32>,
     /// What was sent is resolved; the rest is to be moved to the front before it is sent.
     pub want_rest: bool,
+    /// The codec that it came with, once it was expanded to be cut.
+    pub codec: u16,
+    /// What is sent instead of the slot's memory.
+    pub wire: Option<Wire>,
     /// What the tail of a part's request lies on.
     under_tail: Option<[u8; TAILROOM_BYTES]>,
 }
@@ -91,6 +105,8 @@ impl Batch {
         self.in_parts = false;
         self.want_records = None;
         self.want_rest = false;
+        self.codec = 0;
+        self.wire = None;
         self.under_tail = None;
     }
 
@@ -100,13 +116,13 @@ impl Batch {
     }
 
     /// Bytes of what is sent next, header included.
-    pub const fn part_bytes(&self) -> usize {
-        self.part.end - HEADROOM_BYTES
+    pub fn part_bytes(&self) -> usize {
+        self.wire.as_ref().map_or(self.part.end, |wire| wire.sealed.end) - HEADROOM_BYTES
     }
 
     /// Keeps what the request's tail will be written over.
     pub fn keep_under_tail(&mut self, memory: &[u8]) {
-        if self.is_cut() && self.under_tail.is_none() {
+        if self.is_cut() && self.wire.is_none() && self.under_tail.is_none() {
             let under = memory.get(self.part.end..).and_then(<[u8]>::first_chunk::<TAILROOM_BYTES>);
             self.under_tail = under.copied();
         }

@@ -9,4 +9,4 @@ pub mod table;
 
 pub use cidr::Cidr;
 pub use expr::{Expr, Operand};
-pub use table::{MethodSet, RouteEntry, RouteIndex, RouteQuery, RouteTable, RouterMode};
+pub use table::{MethodSet, RouteEntry, RouteIndex, RouteQuery, RouteTable, RouterMode, UriParams};

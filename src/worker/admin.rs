@@ -12,9 +12,9 @@ use super::core::Core;
 use super::exchange::answer;
 use super::pool::UpstreamConnection;
 use super::scratch::Scratch;
-use super::transfer::transfer;
+use super::transfer::{Course, transfer};
 use crate::config::snapshot::Timeouts;
-use crate::http::policy::{self, Forward, UpstreamHost};
+use crate::http::policy::{self, Forward, HostHeader, Upgrade};
 use crate::http::reply::status_of;
 use crate::io::socket::Target;
 
@@ -35,9 +35,16 @@ pub async fn relay(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch, 
     };
     scratch.head_up.clear();
     proxy_line(&mut scratch.head_up, client.peer, client.local);
-    let forward = Forward { host: UpstreamHost::Pass, client: None, upgrade: false };
+    let forward = Forward {
+        host: HostHeader::Pass { fallback: b"localhost" },
+        peer: client.as_peer(core),
+        forwarded: client.forwarded(core, &scratch.request),
+        upgrade: Upgrade::Drop,
+        target: None,
+        via: None,
+    };
     policy::write_request(&mut scratch.head_up, &client.input, &scratch.request, &forward);
-    match transfer(core, client, scratch, TIMEOUTS, &mut upstream, began).await {
+    match transfer(core, client, scratch, &mut upstream, &Course::new(TIMEOUTS, began)).await {
         Ok((after, _)) => after,
         Err(failed) if failed.head_sent => After::Close,
         Err(failed) => answer(core, client, scratch, status_of(failed.fault)).await,

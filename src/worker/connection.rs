@@ -8,9 +8,10 @@ use super::exchange;
 use super::scratch::Scratch;
 use crate::base::counters::Counter;
 use crate::http::limits::HeadLimits;
-use crate::http::policy::{self, Forwarded};
-use crate::http::reply::{self, Reply};
-use crate::http::request::{self, Parsed, Reject, RequestHead};
+use crate::http::message::{Parsed, Reject};
+use crate::http::policy::{self, Forwarded, Peer, PeerTrust};
+use crate::http::reply::{self, Content, Reply};
+use crate::http::request::{self, RequestHead};
 use crate::io::deadline::Deadline;
 use crate::io::socket::Socket;
 
@@ -175,28 +176,40 @@ impl Client {
         scratch.head_down.clear();
         let reply = Reply {
             status: reject.status,
+            content: Content::Page,
             keep_alive: false,
             head_only: false,
             server: core.settings.server.as_bytes(),
-            unix_s: scratch.facts.started.wall.unix_s(),
+            date: &core.date(),
             upstream_status: None,
         };
         reply::write_reply(&mut scratch.head_down, &reply, &mut scratch.sent);
-        self.deadline.set_ms(core.settings.send_timeout_ms);
+        self.deadline.set_send_ms(core.settings.send_timeout_ms);
         let (result, head_down) = self.socket.write_all(std::mem::take(&mut scratch.head_down)).await;
+        self.deadline.clear_send();
         scratch.head_down = head_down;
         if result.is_ok() { After::Linger } else { After::Close }
     }
 
-    /// True if the peer is one of `trusted_addresses`.
-    pub fn is_trusted(&self, core: &Core) -> bool {
-        let peer = self.peer.ip();
-        core.settings.trusted.as_deref().is_some_and(|nets| nets.iter().any(|net| net.contains(peer)))
+    /// Who asked, and what its word is worth (`trusted_addresses`).
+    pub fn as_peer(&self, core: &Core) -> Peer<'_> {
+        let address = self.peer.ip();
+        let trust = match core.settings.trusted.as_deref() {
+            None => PeerTrust::Unconfigured,
+            Some(nets) if nets.iter().any(|net| net.contains(address)) => PeerTrust::Trusted,
+            Some(_) => PeerTrust::Untrusted,
+        };
+        Peer {
+            remote_addr: self.remote_text.as_bytes(),
+            scheme: b"http",
+            port: self.listen_port_text.as_bytes(),
+            trust,
+        }
     }
 
     /// What the gateway says in X-Forwarded-Proto, -Host and -Port of the current request.
-    pub fn forwarded<'a>(&'a self, core: &Core, request: &RequestHead) -> Forwarded<'a> {
-        policy::forwarded(&self.input, request, self.is_trusted(core), b"http", self.listen_port_text.as_bytes())
+    pub fn forwarded<'a>(&'a self, core: &Core, request: &'a RequestHead) -> Forwarded<'a> {
+        policy::forwarded(&self.input, request, &self.as_peer(core))
     }
 
     /// Drops the current request's bytes; what a client sent ahead moves to the front.

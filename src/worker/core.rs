@@ -15,6 +15,7 @@ use super::settings::Settings;
 use super::ship::Ship;
 use crate::base::counters::{CoreCounters, Counter};
 use crate::config::publish::{Board, Stage};
+use crate::http::date::imf_fixdate;
 use crate::io::bell::BellEar;
 use crate::io::buffer::Buffers;
 use crate::io::clock::Clock;
@@ -27,6 +28,11 @@ use crate::log::{CaptureBudget, RenderState};
 
 /// Milliseconds between two looks at the idle upstream connections.
 const POOL_SWEEP_MS: u64 = 1_000;
+/// Milliseconds of the shutdown timeout, at most, that are kept for flushing records once exchanges had theirs (a quarter of it, if
+/// that is less).
+const FLUSH_MS: u64 = 5_000;
+/// Times that a core looks, 5 ms apart, whether exchanges that it cut have ended.
+const CUT_LOOKS: usize = 20;
 /// Milliseconds to wait after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE_MS: u64 = 50;
 
@@ -51,6 +57,19 @@ pub struct Left {
     pub lost: u64,
 }
 
+/// The Date field's value of one second: formatted once, whoever asks for it.
+#[derive(Clone, Copy)]
+struct DateText {
+    unix_s: u64,
+    text: [u8; 29],
+}
+
+impl DateText {
+    fn of(unix_s: u64) -> Self {
+        Self { unix_s, text: imf_fixdate(unix_s) }
+    }
+}
+
 /// One core.
 pub struct Core {
     pub(super) index: usize,
@@ -68,6 +87,7 @@ pub struct Core {
     pub(super) render_state: RefCell<RenderState>,
     pub(super) draining: Cell<bool>,
     pub(super) open: Cell<usize>,
+    date: Cell<DateText>,
     next_serial: Cell<u64>,
     listeners: Vec<Listener>,
 }
@@ -108,6 +128,7 @@ impl Core {
         let counters = Arc::clone(board.counters(index));
         deadlines.sweep(clock.mono().ms());
         let capture_budget = RefCell::new(CaptureBudget::new(settings.body_capture_bytes));
+        let date = DateText::of(clock.now().wall.unix_s());
         let core = Rc::new(Self {
             index,
             board,
@@ -124,6 +145,7 @@ impl Core {
             render_state: RefCell::default(),
             draining: Cell::new(false),
             open: Cell::new(0),
+            date: Cell::new(date),
             next_serial: Cell::new(1),
             listeners,
         });
@@ -141,6 +163,11 @@ impl Core {
     /// True if a client's connection may carry another request.
     pub(super) fn may_keep(&self) -> bool {
         !self.draining.get() && self.settings.keepalive_timeout_ms > 0
+    }
+
+    /// Now as the Date field says it; behind by a tick at most.
+    pub(super) fn date(&self) -> [u8; 29] {
+        self.date.get().text
     }
 
     /// A number for a connection, counted from 1.
@@ -172,6 +199,7 @@ impl Core {
             monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
             let now_ms = self.clock.mono().ms();
             self.deadlines.sweep(now_ms);
+            self.turn_date();
             if now_ms >= pools_due_ms {
                 pools_due_ms = now_ms + POOL_SWEEP_MS;
                 let idle = self.pools.sweep(now_ms);
@@ -179,6 +207,13 @@ impl Core {
             }
             self.turn();
             self.publish_counters();
+        }
+    }
+
+    fn turn_date(&self) {
+        let unix_s = self.clock.now().wall.unix_s();
+        if unix_s != self.date.get().unix_s {
+            self.date.set(DateText::of(unix_s));
         }
     }
 
@@ -228,8 +263,11 @@ impl Core {
         for listener in &self.listeners {
             listener.stop();
         }
-        self.deadlines.shut_down_resting();
-        let deadline = self.clock.mono().plus_ms(self.settings.shutdown_timeout_ms);
+        self.deadlines.end_resting();
+        let timeout_ms = self.settings.shutdown_timeout_ms;
+        let began = self.clock.mono();
+        let (exchanges_until, deadline) =
+            (began.plus_ms(timeout_ms - (timeout_ms / 4).min(FLUSH_MS)), began.plus_ms(timeout_ms));
         let core = Rc::clone(&self);
         monoio::spawn(async move {
             while ear.heard().await {
@@ -237,8 +275,13 @@ impl Core {
             }
         });
         let leave = |core: &Self| core.board.stage() == Stage::Exit || core.clock.mono() >= deadline;
-        while self.open.get() > 0 && !leave(&self) {
+        let now = self.clock.now();
+        self.ship.with(|shipper| shipper.flush(now));
+        while self.open.get() > 0 && !leave(&self) && self.clock.mono() < exchanges_until {
             monoio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if self.open.get() > 0 {
+            self.cut_exchanges().await;
         }
         self.pools.close();
         let now = self.clock.now();
@@ -248,8 +291,23 @@ impl Core {
         }
         let now = self.clock.now();
         self.ship.with(|shipper| shipper.give_up(now));
+        self.ship.end();
         self.publish_counters();
         Left { lost: self.ship.lost() }
+    }
+}
+
+impl Core {
+    /// Ends what would not end by itself, so that it is recorded before the flush.
+    async fn cut_exchanges(&self) {
+        log::warn!("core {}: {} connections are cut: they did not end in time", self.index, self.open.get());
+        self.deadlines.shut_down_all();
+        for _ in 0..CUT_LOOKS {
+            if self.open.get() == 0 {
+                break;
+            }
+            monoio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 

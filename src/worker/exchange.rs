@@ -12,10 +12,11 @@ use super::record::{self, View};
 use super::scratch::Scratch;
 use crate::base::counters::Counter;
 use crate::config::snapshot::{Captures, RouteSpec, RouteUpstream};
-use crate::http::reply::{self, Reply};
-use crate::http::request::{BodyLength, Reject};
+use crate::http::message::{Method, Reject};
+use crate::http::reply::{self, Content, ROUTE_NOT_FOUND, Reply};
+use crate::http::request::BodyLength;
 use crate::http::uri;
-use crate::route::RouteQuery;
+use crate::route::{RouteIndex, RouteQuery, UriParams};
 
 /// Serves the request whose head stands in `client.input`.
 pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) -> After {
@@ -31,9 +32,10 @@ pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) ->
     }
     let live = core.live();
     let route = find(client, scratch, &live, core);
+    record::filter(core, client, scratch, &live, route);
     start_captures(core, scratch, route.map_or(live.snapshot.global_captures, |route| route.captures));
     let after = match route.map(|route| (route, route.upstream)) {
-        None => answer(core, client, scratch, 404).await,
+        None => answer_with(core, client, scratch, 404, ROUTE_NOT_FOUND).await,
         Some((_, RouteUpstream::Missing(status))) => answer(core, client, scratch, status).await,
         Some((route, RouteUpstream::Index(index))) => proxy::run(core, client, scratch, &live, route, index).await,
     };
@@ -71,7 +73,14 @@ fn real_ip(core: &Core, client: &Client, scratch: &Scratch) -> Option<IpAddr> {
     text.rsplit(',').next()?.trim().parse().ok()
 }
 
-fn find<'a>(client: &Client, scratch: &Scratch, live: &'a Live, core: &Core) -> Option<&'a RouteSpec> {
+fn find<'a>(client: &Client, scratch: &mut Scratch, live: &'a Live, core: &Core) -> Option<&'a RouteSpec> {
+    let mut params = std::mem::take(&mut scratch.uri_params);
+    let index = look_up(client, scratch, live, core, &mut params);
+    scratch.uri_params = params;
+    live.snapshot.route_specs.get(index?.0 as usize)
+}
+
+fn look_up(client: &Client, scratch: &Scratch, live: &Live, core: &Core, params: &mut UriParams) -> Option<RouteIndex> {
     let query = RouteQuery {
         host: &scratch.host,
         path: &scratch.path,
@@ -80,8 +89,7 @@ fn find<'a>(client: &Client, scratch: &Scratch, live: &'a Live, core: &Core) -> 
     };
     let view = View { core, client, scratch, live, route: None };
     let exchange = view.exchange(scratch.facts.started);
-    let index = live.snapshot.routes.find(&query, &|variable| record::operand(variable, &exchange))?;
-    live.snapshot.route_specs.get(index.0 as usize)
+    live.snapshot.routes.find_with_params(&query, &|variable| record::operand(variable, &exchange), params)
 }
 
 fn start_captures(core: &Core, scratch: &mut Scratch, captures: Captures) {
@@ -90,24 +98,35 @@ fn start_captures(core: &Core, scratch: &mut Scratch, captures: Captures) {
     scratch.response_body.begin(captures.response_bytes.unwrap_or(0), &mut budget);
 }
 
-/// Answers for the gateway itself.
+/// Answers for the gateway itself, with the page of the status.
 pub async fn answer(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch, status: u16) -> After {
+    answer_with(core, client, scratch, status, Content::Page).await
+}
+
+async fn answer_with(
+    core: &Rc<Core>,
+    client: &mut Client,
+    scratch: &mut Scratch,
+    status: u16,
+    content: Content<'_>,
+) -> After {
     let after = skip_body(client, scratch);
     let keep_alive = after == After::Keep && scratch.request.keep_alive && core.may_keep();
     let upstream_status = (!scratch.facts.upstream_status.is_empty()).then_some(&*scratch.facts.upstream_status);
     let reply = Reply {
         status,
+        content,
         keep_alive,
-        head_only: scratch.request.method_kind.is_head(),
+        head_only: scratch.request.method_kind == Method::Head,
         server: core.settings.server.as_bytes(),
-        unix_s: core.clock.now().wall.unix_s(),
+        date: &core.date(),
         upstream_status: upstream_status.map(str::as_bytes),
     };
     scratch.head_down.clear();
-    scratch.sent.clear();
     let head_bytes = reply::write_reply(&mut scratch.head_down, &reply, &mut scratch.sent);
-    client.deadline.set_ms(core.settings.send_timeout_ms);
+    client.deadline.set_send_ms(core.settings.send_timeout_ms);
     let (result, head_down) = client.socket.write_all(std::mem::take(&mut scratch.head_down)).await;
+    client.deadline.clear_send();
     scratch.head_down = head_down;
     let facts = &mut scratch.facts;
     facts.status = status;

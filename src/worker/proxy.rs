@@ -9,13 +9,13 @@ use super::exchange::answer;
 use super::live::{Live, UpstreamState};
 use super::pool::UpstreamConnection;
 use super::scratch::{Facts, Scratch};
-use super::transfer::{Failed, transfer};
+use super::transfer::{Course, Failed, transfer};
 use crate::base::Mono;
 use crate::base::counters::Counter;
 use crate::base::fault::{Fault, Kind, Side};
 use crate::config::snapshot::{PassHost, RouteSpec, UpstreamIndex, UpstreamSpec};
-use crate::http::policy::{self, ClientLines, Forward, UpstreamHost};
-use crate::http::reply::status_of;
+use crate::http::policy::{self, Forward, HostHeader, Upgrade};
+use crate::http::reply::{CLIENT_GONE, status_of, status_without_node};
 use crate::http::request::BodyLength;
 use crate::upstream::{Attempt, Pick, SentBody, Verdict, after_fault};
 
@@ -39,7 +39,7 @@ pub async fn run(
     let place = index.0 as usize;
     let (spec, state) = (&live.snapshot.upstreams[place], &live.upstreams[place]);
     if state.nodes.nodes().is_empty() {
-        return answer(core, client, scratch, 503).await;
+        return answer(core, client, scratch, status_without_node(0)).await;
     }
     if let (BodyLength::Length(length), Some(max)) = (scratch.request.body, core.settings.body_bytes_max)
         && length > max
@@ -51,7 +51,7 @@ pub async fn run(
     let mut tries = 0;
     loop {
         let Some(node) = again.take().or_else(|| pick(core, &plan, scratch)) else {
-            return answer(core, client, scratch, 502).await;
+            return answer(core, client, scratch, status_without_node(state.nodes.nodes().len())).await;
         };
         tries += 1;
         let failed = match attempt(core, client, scratch, &plan, node).await {
@@ -63,7 +63,7 @@ pub async fn run(
             return After::Close;
         }
         if client.deadline.gone() {
-            scratch.facts.status = 499;
+            scratch.facts.status = CLIENT_GONE;
             return After::Close;
         }
         if failed.fault.side == Side::Downstream {
@@ -96,7 +96,7 @@ fn pick(core: &Core, plan: &Plan<'_>, scratch: &Scratch) -> Option<usize> {
 /// The client broke off or broke the rules while its body was read.
 async fn client_fault(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch, fault: Fault) -> After {
     if fault.kind == Kind::Closed {
-        scratch.facts.status = 499;
+        scratch.facts.status = CLIENT_GONE;
         return After::Close;
     }
     match answer(core, client, scratch, status_of(fault)).await {
@@ -156,7 +156,8 @@ async fn attempt(
     scratch.facts.connect_ns = Some(core.clock.mono().ns_since(began));
     upstream.requests += 1;
     write_head(core, client, scratch, plan, node);
-    let done = transfer(core, client, scratch, plan.route.timeouts, &mut upstream, began).await;
+    let course = Course::new(plan.route.timeouts, began);
+    let done = transfer(core, client, scratch, &mut upstream, &course).await;
     scratch.facts.response_ns = Some(core.clock.mono().ns_since(began));
     let (after, reusable) = done?;
     if reusable {
@@ -196,19 +197,18 @@ fn keep(core: &Core, plan: &Plan<'_>, node: usize, connection: UpstreamConnectio
 }
 
 fn write_head(core: &Core, client: &Client, scratch: &mut Scratch, plan: &Plan<'_>, node: usize) {
-    let lines = ClientLines {
-        remote_addr: client.remote_text.as_bytes(),
-        forwarded: client.forwarded(core, &scratch.request),
-        append_for: core.settings.trusted.is_none() || client.is_trusted(core),
-    };
+    let own = plan.state.authorities[node].as_bytes();
     let forward = Forward {
         host: match &plan.spec.pass_host {
-            PassHost::Pass => UpstreamHost::Pass,
-            PassHost::Node => UpstreamHost::Set(plan.state.authorities[node].as_bytes()),
-            PassHost::Rewrite(host) => UpstreamHost::Set(host),
+            PassHost::Pass => HostHeader::Pass { fallback: own },
+            PassHost::Node => HostHeader::Set(own),
+            PassHost::Rewrite(host) => HostHeader::Set(host),
         },
-        client: Some(lines),
-        upgrade: false,
+        peer: client.as_peer(core),
+        forwarded: client.forwarded(core, &scratch.request),
+        upgrade: Upgrade::Drop,
+        target: None,
+        via: None,
     };
     scratch.head_up.clear();
     policy::write_request(&mut scratch.head_up, &client.input, &scratch.request, &forward);

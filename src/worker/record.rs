@@ -14,16 +14,41 @@ use crate::log::exchange::{Captured, ClientView, Exchange, Forwarded, Head, Requ
 use crate::log::{Include, Variable};
 use crate::route::{Expr, Operand};
 
-/// Appends an entry to the lane of every logger that wants one: global rules' first, then the route's (APISIX-COMPAT §2.8).
-pub fn record(core: &Rc<Core>, client: &Client, scratch: &mut Scratch, live: &Live, route: Option<&RouteSpec>) {
+/// Asks every logger's `_meta.filter` before the request goes on, and remembers who said no (APISIX-COMPAT §1.3).
+pub fn filter(core: &Core, client: &Client, scratch: &mut Scratch, live: &Live, route: Option<&RouteSpec>) {
+    let mut filters = filters(live, route).peekable();
+    if filters.peek().is_none() {
+        return;
+    }
+    let mut silent = std::mem::take(&mut scratch.silent);
+    let view = View { core, client, scratch, live, route };
+    let exchange = view.exchange(scratch.facts.started);
+    silent.extend(filters.filter(|(_, expr)| !holds(Some(expr), &exchange)).map(|(logger, _)| logger));
+    scratch.silent = silent;
+}
+
+/// The filters of all loggers that have one.
+fn filters<'a>(
+    live: &'a Live,
+    route: Option<&'a RouteSpec>,
+) -> impl Iterator<Item = (LoggerIndex, &'a Expr<Variable>)> {
+    loggers(live, route).filter_map(|logger| Some((logger, live.snapshot.logger(logger).filter.as_ref()?)))
+}
+
+/// Global rules' loggers first, then the route's (APISIX-COMPAT §2.8).
+fn loggers<'a>(live: &'a Live, route: Option<&'a RouteSpec>) -> impl Iterator<Item = LoggerIndex> {
     let own = route.map_or(&[][..], |route| &route.loggers);
-    if !(own.is_empty() && live.snapshot.global_loggers.is_empty()) {
+    live.snapshot.global_loggers.iter().chain(own).copied()
+}
+
+/// Appends an entry to the lane of every logger that wants one.
+pub fn record(core: &Rc<Core>, client: &Client, scratch: &mut Scratch, live: &Live, route: Option<&RouteSpec>) {
+    let mut wanted = loggers(live, route).filter(|logger| !scratch.silent.contains(logger)).peekable();
+    if wanted.peek().is_some() {
         let view = View { core, client, scratch, live, route };
         let end = core.clock.now();
         let exchange = view.exchange(end);
-        for logger in live.snapshot.global_loggers.iter().chain(own) {
-            append(core, live, *logger, &exchange);
-        }
+        wanted.for_each(|logger| append(core, live, logger, &exchange));
     }
     for body in [&mut scratch.request_body, &mut scratch.response_body] {
         if body.cut() == Cut::Budget {
@@ -36,9 +61,6 @@ pub fn record(core: &Rc<Core>, client: &Client, scratch: &mut Scratch, live: &Li
 fn append(core: &Rc<Core>, live: &Live, logger: LoggerIndex, exchange: &Exchange<'_>) {
     let place = logger.0 as usize;
     let spec: &LoggerSpec = &live.snapshot.loggers[place];
-    if !holds(spec.filter.as_ref(), exchange) {
-        return;
-    }
     let include = Include {
         request_body: rule_holds(spec.request_body.as_ref(), exchange),
         response_body: rule_holds(spec.response_body.as_ref(), exchange),
@@ -116,7 +138,7 @@ impl<'a> View<'a> {
             },
             size_bytes: head.len as u64 + scratch.facts.request_body_bytes,
             body: captured(scratch.request_body.captured()),
-            uri_params: &[],
+            uri_params: &scratch.uri_params,
         }
     }
 
@@ -149,6 +171,7 @@ impl<'a> View<'a> {
             connect_ns: facts.connect_ns,
             header_ns: facts.header_ns,
             host: match &spec.pass_host {
+                PassHost::Pass if scratch.request.authority.is_empty() => state.authorities[place].as_bytes(),
                 PassHost::Pass => scratch.request.authority.of(&self.client.input),
                 PassHost::Node => state.authorities[place].as_bytes(),
                 PassHost::Rewrite(host) => host,

@@ -1,13 +1,13 @@
 //! A response's bytes on their way from the upstream to the client, streamed with bounded memory.
 
 use std::cell::RefCell;
-use std::ops::Range;
 
+use super::chunks::{Outgoing, Recoder, put};
 use super::core::Core;
 use super::scratch::Facts;
+use super::transfer::Course;
 use crate::base::fault::{Fault, Kind, Side};
-use crate::config::snapshot::Timeouts;
-use crate::http::chunked::{ChunkedDecoder, LAST_CHUNK, write_chunk_head};
+use crate::http::chunked::LAST_CHUNK;
 use crate::http::response::ResponseBody;
 use crate::io::deadline::Deadline;
 use crate::io::socket::{Reader, Writer};
@@ -31,21 +31,12 @@ impl Capture<'_> {
     }
 }
 
-/// How the client's body is delimited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outgoing {
-    /// As many bytes as the head says, or until close: payload as it is.
-    Raw,
-    /// Chunks of our own.
-    Chunked,
-}
-
 /// A response on its way down.
 pub struct Download<'a> {
     /// Its settings and relay buffers.
     pub core: &'a Core,
-    /// Between two reads from the upstream.
-    pub timeouts: Timeouts,
+    /// The try's bounds and how far it is.
+    pub course: &'a Course,
     /// From the upstream.
     pub reader: &'a mut Reader,
     /// To the client.
@@ -96,9 +87,10 @@ impl Download<'_> {
     }
 
     async fn send_bytes(&mut self, bytes: Vec<u8>) -> (Result<(), Fault>, Vec<u8>) {
-        self.client_deadline.set_ms(self.core.settings.send_timeout_ms);
+        self.client_deadline.set_send_ms(self.core.settings.send_timeout_ms);
         let count = bytes.len() as u64;
         let (result, bytes) = self.writer.write_all(bytes).await;
+        self.client_deadline.clear_send();
         let result = match result {
             Ok(()) => {
                 self.facts.sent_bytes += count;
@@ -111,8 +103,14 @@ impl Download<'_> {
     }
 
     async fn receive(&mut self, buffer: Vec<u8>, at_most: usize) -> (Result<usize, Fault>, Vec<u8>) {
-        self.upstream_deadline.set_ms(self.timeouts.read_ms);
+        // While the request's body still comes, its own bounds hold; the answer's begin with the last byte sent.
+        self.course.receiving.set(true);
+        if !self.course.uploading.get() {
+            self.upstream_deadline.set_ms(self.course.timeouts.read_ms);
+        }
         let (result, buffer) = self.reader.read_at_most(buffer, at_most).await;
+        self.course.receiving.set(false);
+        self.upstream_deadline.clear();
         let result = match result {
             _ if self.upstream_deadline.fired() => Err(Fault::new(Side::Upstream, Kind::Timeout)),
             Ok(count) => {
@@ -180,15 +178,15 @@ impl Download<'_> {
     }
 
     async fn chunked(&mut self, head: &mut Vec<u8>, first: &[u8], outgoing: Outgoing) -> Result<bool, Fault> {
-        let mut decoder = ChunkedDecoder::default();
+        let mut recoder = Recoder::new(Side::Upstream, outgoing);
         // The head's buffer keeps the head for the record: only the first payload goes out with it.
-        let mut end = self.recode(&mut decoder, first, head, outgoing)?;
+        let mut end = self.recode(&mut recoder, first, head)?;
         self.send(head).await?;
         let mut input = self.core.buffers.take();
         let mut out = self.core.buffers.take();
         let mut result = Ok(());
         while end.is_none() && result.is_ok() {
-            (result, end) = self.next_chunks(&mut decoder, &mut input, &mut out, outgoing).await;
+            (result, end) = self.next_chunks(&mut recoder, &mut input, &mut out).await;
         }
         self.core.buffers.give(out);
         self.core.buffers.give(input);
@@ -197,10 +195,9 @@ impl Download<'_> {
 
     async fn next_chunks(
         &mut self,
-        decoder: &mut ChunkedDecoder,
+        recoder: &mut Recoder,
         input: &mut Vec<u8>,
         out: &mut Vec<u8>,
-        outgoing: Outgoing,
     ) -> (Result<(), Fault>, Option<usize>) {
         input.clear();
         out.clear();
@@ -208,7 +205,7 @@ impl Download<'_> {
         *input = filled;
         let end = match received {
             Ok(0) => Err(Fault::new(Side::Upstream, Kind::Closed)),
-            Ok(_) => self.recode(decoder, input, out, outgoing),
+            Ok(_) => self.recode(recoder, input, out),
             Err(fault) => Err(fault),
         };
         match end {
@@ -217,31 +214,13 @@ impl Download<'_> {
         }
     }
 
-    /// Takes the payload out of the upstream's chunks and puts it into ours. If the body ended: how many bytes stand behind it.
-    fn recode(
-        &mut self,
-        decoder: &mut ChunkedDecoder,
-        input: &[u8],
-        out: &mut Vec<u8>,
-        outgoing: Outgoing,
-    ) -> Result<Option<usize>, Fault> {
-        let mut at = 0;
-        while at < input.len() {
-            let step = decoder.advance(&input[at..]).map_err(|_| Fault::new(Side::Upstream, Kind::Malformed))?;
-            let payload = shifted(&step.data, at);
-            if !payload.is_empty() {
-                self.note(&input[payload.clone()]);
-                put(out, &input[payload], outgoing);
-            }
-            at += step.consumed;
-            if step.done {
-                if outgoing == Outgoing::Chunked {
-                    out.extend_from_slice(LAST_CHUNK);
-                }
-                return Ok(Some(input.len() - at));
-            }
-        }
-        Ok(None)
+    /// Takes what came in out of the upstream's chunks. If the body ended: how many bytes stand behind it.
+    fn recode(&mut self, recoder: &mut Recoder, input: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, Fault> {
+        let end = recoder.take(input, out, |payload| {
+            self.note(payload);
+            Ok(())
+        })?;
+        Ok(end.map(|at| input.len() - at))
     }
 
     async fn until_close(&mut self, head: &mut Vec<u8>, first: &[u8], outgoing: Outgoing) -> Result<bool, Fault> {
@@ -258,6 +237,10 @@ impl Download<'_> {
             input = filled;
             out.clear();
             match received {
+                // We ended it ourselves: what was sent is not the whole.
+                Ok(0) if self.course.let_go.get() || self.client_deadline.gone() => {
+                    break Err(Fault::new(Side::Downstream, Kind::Closed));
+                }
                 Ok(0) if outgoing == Outgoing::Raw => break Ok(false),
                 Ok(0) => out.extend_from_slice(LAST_CHUNK),
                 Ok(_) => {
@@ -278,20 +261,4 @@ impl Download<'_> {
         self.core.buffers.give(input);
         result
     }
-}
-
-/// Appends payload as the client's framing wants it.
-pub fn put(out: &mut Vec<u8>, payload: &[u8], outgoing: Outgoing) {
-    if outgoing == Outgoing::Raw {
-        out.extend_from_slice(payload);
-    } else {
-        write_chunk_head(out, payload.len());
-        out.extend_from_slice(payload);
-        out.extend_from_slice(b"\r\n");
-    }
-}
-
-/// A range found in a part that starts `by` bytes later.
-pub const fn shifted(range: &Range<usize>, by: usize) -> Range<usize> {
-    range.start + by..range.end + by
 }

@@ -3,10 +3,12 @@
 use std::cell::RefCell;
 
 use crate::base::time::Now;
+use crate::config::snapshot::LoggerIndex;
 use crate::http::fields::Fields;
 use crate::http::request::RequestHead;
 use crate::http::response::ResponseHead;
 use crate::log::body::BodyCapture;
+use crate::route::UriParams;
 
 /// Scratches kept for reuse, per core.
 const SPARE_SCRATCHES: usize = 1024;
@@ -69,6 +71,8 @@ pub struct Scratch {
     pub sent: Fields,
     /// The normalised, decoded path.
     pub path: Vec<u8>,
+    /// What a parameter route took from `path`: `$uri_param_*`.
+    pub uri_params: UriParams,
     /// The host in lower case, without port.
     pub host: Vec<u8>,
     /// The request head for the upstream, and small bodies.
@@ -83,6 +87,8 @@ pub struct Scratch {
     pub response_body: BodyCapture,
     /// Nodes that were asked.
     pub tried: Vec<usize>,
+    /// Loggers whose `_meta.filter` said no when the request came in.
+    pub silent: Vec<LoggerIndex>,
     /// For the record.
     pub facts: Facts,
 }
@@ -113,6 +119,8 @@ impl Scratches {
         inner.response.clear();
         inner.sent.clear();
         inner.tried.clear();
+        inner.silent.clear();
+        inner.uri_params.clear();
         for buffer in
             [&mut inner.path, &mut inner.host, &mut inner.head_up, &mut inner.head_down, &mut inner.upstream_in]
         {

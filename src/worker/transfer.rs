@@ -1,13 +1,15 @@
 //! One request on one upstream connection: body up and answer down, at the same time where there is a body.
 
 use std::cell::Cell;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 
+use super::chunks::Outgoing;
 use super::connection::{After, Client, LINGER_MS};
 use super::core::Core;
 use super::pool::UpstreamConnection;
 use super::proxy::note_status;
-use super::relay::{Capture, Download, Outgoing};
+use super::relay::{Capture, Download};
 use super::scratch::Scratch;
 use super::upload::{Upload, Uploaded};
 use crate::base::Mono;
@@ -15,14 +17,13 @@ use crate::base::fault::{Fault, Kind, Side};
 use crate::config::snapshot::Timeouts;
 use crate::http::fields::Fields;
 use crate::http::limits::HeadLimits;
-use crate::http::policy::{self, OutBody, Respond, ResponseFraming};
-use crate::http::request::{BodyLength, Parsed, RequestHead, Version};
+use crate::http::message::{Method, Parsed, Version};
+use crate::http::policy::{self, CONTINUE, Respond, ResponseFraming, SentBody};
+use crate::http::request::{BodyLength, RequestHead};
 use crate::http::response::{self, Asked, ResponseHead};
+use crate::io::deadline::Deadline;
 use crate::io::duplex::both;
-use crate::io::socket::{Socket, shut_down};
-
-/// The line that a client waits for before it sends its body (RFC 9110 §10.1.1).
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+use crate::io::socket::{shut_down, shut_down_reading};
 
 /// Why a try failed, and how far it had come.
 #[derive(Clone, Copy, Debug)]
@@ -35,91 +36,161 @@ pub struct Failed {
     pub reused: bool,
 }
 
+/// One try: its bounds, and how far it has come.
+#[derive(Debug)]
+pub struct Course {
+    /// Its bounds.
+    pub timeouts: Timeouts,
+    began: Mono,
+    /// Part of an answer went to the client.
+    head_sent: Cell<bool>,
+    /// The answer ended before the request's body: what still comes of it is thrown away.
+    pub discard: Cell<bool>,
+    /// The request is still on its way up.
+    pub uploading: Cell<bool>,
+    /// The answer is being waited for.
+    pub receiving: Cell<bool>,
+    /// We ended the upstream's connection ourselves: its end is not the answer's.
+    pub let_go: Cell<bool>,
+}
+
+impl Course {
+    /// A try that began at `began`.
+    pub const fn new(timeouts: Timeouts, began: Mono) -> Self {
+        Self {
+            timeouts,
+            began,
+            head_sent: Cell::new(false),
+            discard: Cell::new(false),
+            uploading: Cell::new(true),
+            receiving: Cell::new(false),
+            let_go: Cell::new(false),
+        }
+    }
+}
+
 /// Sends what stands in `scratch.head_up` and the request's body, relays the answer. Gives what becomes of the client's
 /// connection, and whether the upstream's can be used again.
+///
+/// # Errors
+/// What broke, and whether another try is still possible.
 pub async fn transfer(
     core: &Rc<Core>,
     client: &mut Client,
     scratch: &mut Scratch,
-    timeouts: Timeouts,
     upstream: &mut UpstreamConnection,
-    began: Mono,
+    course: &Course,
 ) -> Result<(After, bool), Failed> {
     let reused = upstream.is_reused();
-    let fail = |fault, head_sent| Failed { fault, head_sent, reused };
-    continue_if_expected(core, client, &scratch.request).await.map_err(|fault| fail(fault, false))?;
-    let head_sent = Cell::new(false);
-    let Client { socket, deadline, input, .. } = client;
-    let Scratch {
-        request, response, sent, head_up, head_down, upstream_in, request_body, response_body, facts, ..
-    } = &mut *scratch;
-    let UpstreamConnection { deadline: upstream_deadline, socket: upstream, .. } = upstream;
-    let upstream_fd = upstream.fd();
-    let Socket { reader: upstream_reader, writer: upstream_writer, .. } = upstream;
-    let Socket { reader: client_reader, writer: client_writer, .. } = socket;
-    let discard = Cell::new(false);
-    let upload = Upload {
-        core,
-        timeouts,
-        reader: client_reader,
-        writer: upstream_writer,
-        client_deadline: deadline,
-        upstream_deadline,
-        capture: Capture { body: request_body, budget: &core.capture_budget },
-        discard: &discard,
+    let fail = |fault| Failed { fault, head_sent: course.head_sent.get(), reused };
+    continue_if_expected(core, client, &scratch.request).await.map_err(fail)?;
+    client.deadline.watch_for(Some(upstream.socket.fd()));
+    let directions = Directions::new(core, client, scratch, upstream, course);
+    let (ended, uploaded) = match directions.body {
+        BodyLength::None | BodyLength::Length(0) => directions.in_turn().await,
+        BodyLength::Length(_) | BodyLength::Chunked => directions.at_once().await,
     };
-    let down = Answer {
-        core,
-        request,
-        began,
-        response,
-        sent,
-        head_down,
-        upstream_in,
-        head_sent: &head_sent,
-        relay: Download {
+    client.deadline.watch_for(None);
+    client.deadline.clear();
+    let gone = client.deadline.gone();
+    let ended = ended.map(|answered| Answered { keep_upstream: answered.keep_upstream && !gone, ..answered });
+    settle(client, scratch, ended, uploaded, course.discard.get()).map_err(fail)
+}
+
+/// Both directions of one try, with what they need of client, scratch and upstream.
+struct Directions<'a> {
+    course: &'a Course,
+    client_deadline: &'a Deadline,
+    client_fd: RawFd,
+    upstream_fd: RawFd,
+    up: Upload<'a>,
+    head_up: &'a mut Vec<u8>,
+    /// What of the body came along with the head.
+    first: &'a [u8],
+    body: BodyLength,
+    down: Answer<'a>,
+}
+
+impl<'a> Directions<'a> {
+    fn new(
+        core: &'a Rc<Core>,
+        client: &'a mut Client,
+        scratch: &'a mut Scratch,
+        upstream: &'a mut UpstreamConnection,
+        course: &'a Course,
+    ) -> Self {
+        let Client { socket: client_socket, deadline: client_deadline, input, .. } = client;
+        let UpstreamConnection { socket: upstream_socket, deadline: upstream_deadline, .. } = upstream;
+        let Scratch { request, response, sent, head_up, head_down, upstream_in, .. } = scratch;
+        let (client_fd, upstream_fd) = (client_socket.fd(), upstream_socket.fd());
+        let relay = Download {
             core,
-            timeouts,
-            reader: upstream_reader,
-            writer: client_writer,
-            client_deadline: deadline,
+            course,
+            reader: &mut upstream_socket.reader,
+            writer: &mut client_socket.writer,
+            client_deadline,
             upstream_deadline,
-            capture: Capture { body: response_body, budget: &core.capture_budget },
-            facts,
-        },
-    };
-    let first = &input[request.len..];
-    deadline.watch_for(Some(upstream_fd));
-    let (ended, uploaded) = if request.body == BodyLength::None {
-        let uploaded = upload.run(head_up, first, BodyLength::None).await;
+            capture: Capture { body: &mut scratch.response_body, budget: &core.capture_budget },
+            facts: &mut scratch.facts,
+        };
+        let up = Upload {
+            core,
+            course,
+            reader: &mut client_socket.reader,
+            writer: &mut upstream_socket.writer,
+            client_deadline,
+            upstream_deadline,
+            capture: Capture { body: &mut scratch.request_body, budget: &core.capture_budget },
+        };
+        let (first, body) = (&input[request.len..], request.body);
+        let down = Answer { core, request, course, response, sent, head_down, upstream_in, relay };
+        Self { course, client_deadline, client_fd, upstream_fd, up, head_up, first, body, down }
+    }
+
+    /// Without a body: the head up, then the answer down.
+    async fn in_turn(self) -> (Result<Answered, Fault>, Uploaded) {
+        let uploaded = self.up.run(self.head_up, self.first, self.body).await;
         match uploaded.fault {
             Some(fault) => (Err(fault), uploaded),
-            None => (down.run().await, uploaded),
+            None => (self.down.run().await, uploaded),
         }
-    } else {
+    }
+
+    /// With a body: the upstream may answer while it still comes.
+    async fn at_once(self) -> (Result<Answered, Fault>, Uploaded) {
+        let Self { course, client_deadline, client_fd, upstream_fd, up, head_up, first, body, down } = self;
         let whole = Cell::new(false);
         let up = async {
-            let uploaded = upload.run(head_up, first, request.body).await;
+            let mut uploaded = up.run(head_up, first, body).await;
             match uploaded.fault {
-                None => whole.set(!discard.get()),
+                None => whole.set(!course.discard.get()),
                 // The client will not finish: the upstream must not wait for the rest, nor we for its answer.
-                Some(fault) if fault.side == Side::Downstream => shut_down(upstream_fd),
+                Some(fault) if fault.side == Side::Downstream && !course.discard.get() => {
+                    course.let_go.set(true);
+                    shut_down(upstream_fd);
+                }
+                // What ends after the answer did is not the client's fault.
+                Some(_) if course.discard.get() => uploaded.fault = Some(Fault::new(Side::Upstream, Kind::Closed)),
                 Some(_) => {}
             }
             uploaded
         };
-        both(down.run(), up, |_| {
-            if !whole.get() {
-                // Answered before the body was here: let the upstream go, throw the rest away.
-                discard.set(true);
-                shut_down(upstream_fd);
-                deadline.set_ms(LINGER_MS);
+        both(down.run(), up, |ended| {
+            if whole.get() {
+                return;
+            }
+            course.discard.set(true);
+            shut_down(upstream_fd);
+            if ended.is_ok() {
+                // Answered before the body was here: what still comes is thrown away for a while.
+                client_deadline.set_ms(LINGER_MS);
+            } else {
+                // No more of the body is wanted; an answer of ours can still be written.
+                shut_down_reading(client_fd);
             }
         })
         .await
-    };
-    client.deadline.watch_for(None);
-    settle(client, scratch, ended, uploaded, discard.get()).map_err(|fault| fail(fault, head_sent.get()))
+    }
 }
 
 /// What was agreed on when an answer's last byte was sent.
@@ -163,11 +234,12 @@ fn settle(
 }
 
 async fn continue_if_expected(core: &Core, client: &mut Client, request: &RequestHead) -> Result<(), Fault> {
-    if !request.expect_continue || request.body == BodyLength::None || client.input.len() > request.len {
+    if !request.expect_continue || client.input.len() > request.len {
         return Ok(());
     }
-    client.deadline.set_ms(core.settings.send_timeout_ms);
+    client.deadline.set_send_ms(core.settings.send_timeout_ms);
     let (result, _) = client.socket.write_all(CONTINUE).await;
+    client.deadline.clear_send();
     result.map_err(|_| Fault::new(Side::Downstream, Kind::Closed))
 }
 
@@ -175,12 +247,11 @@ async fn continue_if_expected(core: &Core, client: &mut Client, request: &Reques
 struct Answer<'a> {
     core: &'a Rc<Core>,
     request: &'a RequestHead,
-    began: Mono,
+    course: &'a Course,
     response: &'a mut ResponseHead,
     sent: &'a mut Fields,
     head_down: &'a mut Vec<u8>,
     upstream_in: &'a mut Vec<u8>,
-    head_sent: &'a Cell<bool>,
     relay: Download<'a>,
 }
 
@@ -189,8 +260,8 @@ impl Answer<'_> {
         self.head().await?;
         let framing = self.frame();
         self.write_head(framing);
-        let outgoing = if framing.body == OutBody::Chunked { Outgoing::Chunked } else { Outgoing::Raw };
-        self.head_sent.set(true);
+        let outgoing = if framing.body == SentBody::Chunked { Outgoing::Chunked } else { Outgoing::Raw };
+        self.course.head_sent.set(true);
         let first = &self.upstream_in[self.response.len..];
         let in_step = self.relay.run(self.head_down, first, self.response.body, outgoing).await?;
         Ok(Answered { keep_client: framing.keep_alive, keep_upstream: in_step && self.response.keep_alive })
@@ -203,7 +274,7 @@ impl Answer<'_> {
         loop {
             let parsed = response::parse_response(self.upstream_in, &HeadLimits::default(), asked, self.response)
                 .map_err(|_| Fault::new(Side::Upstream, Kind::Malformed))?;
-            if parsed == Parsed::Partial || self.upstream_in.is_empty() {
+            if parsed == Parsed::Partial {
                 self.relay.read_head_bytes(self.upstream_in).await?;
                 continue;
             }
@@ -219,7 +290,7 @@ impl Answer<'_> {
             self.response.clear();
         }
         let facts = &mut *self.relay.facts;
-        facts.header_ns = Some(self.core.clock.mono().ns_since(self.began));
+        facts.header_ns = Some(self.core.clock.mono().ns_since(self.course.began));
         facts.has_upstream_head = true;
         facts.status = self.response.status;
         note_status(facts, self.response.status);
@@ -228,20 +299,21 @@ impl Answer<'_> {
 
     fn frame(&self) -> ResponseFraming {
         let keep_alive = self.request.keep_alive && self.core.may_keep();
-        policy::frame_response(self.response, self.request.version, keep_alive)
+        let is_head = self.request.method_kind == Method::Head;
+        policy::frame_response(self.response, self.request.version, keep_alive, is_head)
     }
 
     fn write_head(&mut self, framing: ResponseFraming) {
         let settings = &self.core.settings;
         let told = settings.show_upstream_status || self.response.status >= 500;
         let respond = Respond {
-            framing,
-            client: self.request.version,
             server: settings.server.as_bytes(),
+            date: &self.core.date(),
             upstream_status: told.then_some(self.relay.facts.upstream_status.as_bytes()),
+            framing,
+            via: None,
         };
         self.head_down.clear();
-        self.sent.clear();
         policy::write_response(self.head_down, self.upstream_in, self.response, &respond, self.sent);
     }
 }

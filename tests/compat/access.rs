@@ -1,6 +1,7 @@
 //! §5.1: keys, roles, addresses, CORS, headers, and the relay from the proxy port.
 
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use tollgate::config::file::ApiVersion;
@@ -146,14 +147,26 @@ fn a_relayed_request_is_judged_by_the_peer_that_the_worker_names() {
     let socket = gateway.relay.clone().unwrap();
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&socket).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
-    let ask = |before: &str| {
-        let stream = UnixStream::connect(&socket).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let headers = [("X-API-KEY", ADMIN_KEY), ("X-Forwarded-For", "127.0.0.1")];
-        exchange(stream, before, "PUT", "/apisix/admin/routes/1", &headers, Some(ROUTE)).map(|reply| reply.status)
-    };
-    assert_eq!(ask("PROXY TCP4 127.0.0.1 127.0.0.1 4711 9080\r\n"), Some(201));
-    assert_eq!(ask("PROXY TCP4 192.0.2.7 127.0.0.1 4711 9080\r\n"), Some(403));
-    assert_eq!(ask("PROXY UNKNOWN\r\n"), None);
-    assert_eq!(ask(""), None, "a request without the line is refused");
+    assert_eq!(relayed(&socket, "PROXY TCP4 127.0.0.1 127.0.0.1 4711 9080\r\n"), Some(201));
+    assert_eq!(relayed(&socket, "PROXY TCP4 192.0.2.7 127.0.0.1 4711 9080\r\n"), Some(403));
+    assert_eq!(relayed(&socket, "PROXY UNKNOWN\r\n"), Some(403), "nobody is on no list");
+    assert_eq!(relayed(&socket, ""), None, "a request without the line is refused");
+}
+
+#[test]
+fn a_peer_that_the_worker_cannot_name_is_let_in_by_an_empty_list_only() {
+    let dir = Dir::new();
+    let mut config = config(dir.path());
+    config.tollgate.admin_on_proxy_port = true;
+    config.admin.allow = Vec::new();
+    let gateway = Gateway::start(config, &dir.path().join("config.yaml"));
+    assert_eq!(relayed(&gateway.relay.clone().unwrap(), "PROXY UNKNOWN\r\n"), Some(201));
+}
+
+/// The status of a change that comes over the relay socket behind `line`; nothing if the connection is closed.
+fn relayed(socket: &Path, line: &str) -> Option<u16> {
+    let stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let headers = [("X-API-KEY", ADMIN_KEY), ("X-Forwarded-For", "127.0.0.1")];
+    exchange(stream, line, "PUT", "/apisix/admin/routes/1", &headers, Some(ROUTE)).map(|reply| reply.status)
 }

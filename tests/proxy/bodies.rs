@@ -58,6 +58,25 @@ fn chunk_extensions_and_trailers_do_not_end_up_in_the_body() {
 }
 
 #[test]
+fn trailers_go_on_to_a_client_that_gets_chunks_and_to_no_other() {
+    let body = "3\r\nabc\r\n0\r\nX-Sum: 7\r\n\r\n";
+    let upstream = Upstream::start(move |_| {
+        let head = "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n";
+        // The trailers come apart from the payload, and in two pieces.
+        let (first, second) = body.split_at(body.len() - 9);
+        let pause = Step::Pause(Duration::from_millis(20));
+        vec![Step::Send([head, first].concat().into_bytes()), pause, Step::Send(second.as_bytes().to_vec())]
+    });
+    let gateway = Gateway::before(&upstream);
+    let rest = gateway.connect().send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").rest();
+    let text = String::from_utf8_lossy(&rest);
+    assert!(text.contains("\r\nTrailer: X-Sum\r\n") && text.ends_with(body), "{text}");
+    let rest = gateway.connect().send("GET / HTTP/1.0\r\nHost: a\r\n\r\n").rest();
+    let text = String::from_utf8_lossy(&rest);
+    assert!(!text.contains("X-Sum") && text.ends_with("\r\n\r\nabc"), "{text}");
+}
+
+#[test]
 fn a_chunked_response_arrives_whole_and_the_connection_goes_on() {
     let body = pattern(200_000);
     let sent = body.clone();

@@ -166,3 +166,30 @@ fn a_client_on_ipv6_is_served_and_told_to_the_upstream() {
     assert_eq!(gateway.connect().exchange(get("/")).text(), "hello");
     assert_eq!(upstream.seen()[0].headers.one("x-real-ip"), Some("::1"));
 }
+
+#[test]
+fn a_client_of_1_0_without_a_host_reaches_the_upstream_under_the_nodes() {
+    let (_gateway, request) = seen("GET / HTTP/1.0\r\n\r\n");
+    assert!(request.headers.one("host").is_some_and(|host| host.starts_with("127.0.0.1:")), "{:?}", request.headers);
+    assert_eq!(request.headers.all("x-forwarded-host"), [""; 0]);
+}
+
+#[test]
+fn a_body_of_no_bytes_is_told_apart_from_no_body() {
+    let (_gateway, request) = seen("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(request.headers.one("content-length"), Some("0"));
+    let (_gateway, request) = seen("POST / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(request.headers.one("content-length"), None);
+}
+
+#[test]
+fn a_response_without_a_date_gets_ours() {
+    let upstream = Upstream::start(|_| raw("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+    let gateway = Gateway::before(&upstream);
+    let mut client = gateway.connect();
+    let mut date = || client.exchange(get("/")).headers.one("date").expect("ours").to_owned();
+    let first = date();
+    assert!(first.len() == 29 && first.ends_with(" GMT"), "{first}");
+    std::thread::sleep(std::time::Duration::from_millis(1_300));
+    assert_ne!(date(), first, "the clock goes on");
+}

@@ -5,9 +5,11 @@ mod support;
 
 mod balancing;
 mod bodies;
+mod command_line;
 mod connections;
 mod errors;
 mod headers;
 mod lifecycle;
 mod refused_requests;
 mod refused_responses;
+mod standalone;

@@ -2,7 +2,7 @@
 //! RFC 9112 §2.2, §3, §5, §6, §7.1, §11.2.
 
 use crate::support::client::get;
-use crate::support::{Gateway, Upstream, pattern};
+use crate::support::{Gateway, Setup, Upstream, pattern};
 
 /// Sends bytes and expects one refusal with one of these statuses, then the end of the connection, and nothing upstream.
 fn refuses(gateway: &Gateway, upstream: &Upstream, what: &str, bytes: &[u8], statuses: &[u16]) {
@@ -180,4 +180,15 @@ fn a_request_that_ends_in_the_middle_is_not_passed_on_as_whole() {
         assert!(text.is_empty() || text.starts_with("HTTP/1.1 4"), "{text}");
     }
     assert!(upstream.seen().is_empty());
+}
+
+#[test]
+fn what_cannot_become_a_request_is_refused_at_its_first_byte() {
+    let config = serde_json::json!({"nginx_config": {"http": {"client_header_timeout": "60s"}}});
+    let gateway = Gateway::start_with(&Setup::with(config));
+    for bytes in [&b"\x16\x03\x01\x02"[..], b"\0", b" GET / HTTP/1.1", b"\nGET"] {
+        // The client keeps its side open and waits: no time-out is needed to see that this is none.
+        let rest = gateway.connect().send(bytes).rest();
+        assert!(rest.starts_with(b"HTTP/1.1 400 "), "{bytes:?}: {}", String::from_utf8_lossy(&rest));
+    }
 }

@@ -55,7 +55,7 @@ fn every_codec_can_be_read_back() {
 #[test]
 fn both_forms_of_brokers_lead_to_kafka() {
     let logged = Logged::with(&json!({}));
-    let upstream = json!({"type": "roundrobin", "nodes": {logged._upstream.node(): 1}});
+    let upstream = json!({"type": "roundrobin", "nodes": {logged.upstream.node(): 1}});
     let plugin = json!({
         "broker_list": logged.kafka.broker_list(), "kafka_topic": logged.topic, "batch_max_size": 1, "producer_type": "sync",
     });
@@ -145,7 +145,7 @@ fn no_record_is_lost_or_mixed_while_the_route_is_changed_at_50_hz() {
 fn a_route_without_the_plugin_is_not_recorded() {
     let logged = Logged::with(&json!({}));
     load(&logged, 1, 5);
-    let upstream = json!({"type": "roundrobin", "nodes": {logged._upstream.node(): 1}});
+    let upstream = json!({"type": "roundrobin", "nodes": {logged.upstream.node(): 1}});
     logged.gateway.admin().put("routes/r1", &json!({"uri": "/*", "upstream": upstream, "plugins": {}}));
     load(&logged, 1, 5);
     assert_eq!(logged.finish().len(), 5);

@@ -2,10 +2,14 @@
 
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tollgate::config::documents::Document;
+use tollgate::config::resource::Kind;
+use tollgate::control::store::{Commit, Embedded, make_data_dir};
 
 use super::admin::{Admin, KEY};
 use super::client::{Client, fetch};
@@ -16,6 +20,9 @@ use super::{PATIENCE, Upstream, wait_for, wait_until};
 /// How often a start is tried again when somebody else took a port in between.
 const TRIES: u32 = 4;
 
+/// The configuration of routes when `config_provider` is `yaml`.
+const STANDALONE: &str = "apisix.yaml";
+
 /// What a test wants to be different.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -23,13 +30,26 @@ pub struct Setup {
     pub workers: u32,
     /// Where the proxy listens.
     pub ip: IpAddr,
+    /// Serves its metrics (see [`Gateway::metric`]).
+    pub metrics: bool,
+    /// Routes, by id, that are in the store before the start: a thousand PUTs would take a minute.
+    pub routes: Vec<(String, Value)>,
     /// Merged into the configuration, objects key by key.
     pub config: Value,
+    /// `apisix.yaml` beside it, if it is to be there.
+    pub standalone: Option<String>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { workers: 1, ip: Ipv4Addr::LOCALHOST.into(), config: json!({}) }
+        Self {
+            workers: 1,
+            ip: Ipv4Addr::LOCALHOST.into(),
+            metrics: false,
+            routes: Vec::new(),
+            config: json!({}),
+            standalone: None,
+        }
     }
 }
 
@@ -44,14 +64,17 @@ impl Setup {
         Self { config, ..Self::default() }
     }
 
-    fn yaml(&self, scratch: &Scratch, proxy: SocketAddr, admin: SocketAddr) -> String {
+    fn yaml(&self, scratch: &Scratch, proxy: SocketAddr, [admin, metrics]: [SocketAddr; 2]) -> String {
         let mut config = json!({
             "apisix": {
                 "node_listen": [{"ip": proxy.ip().to_string(), "port": proxy.port()}],
                 "enable_ipv6": false,
                 "enable_control": false,
             },
-            "plugin_attr": {"prometheus": {"enable_export_server": false}},
+            "plugin_attr": {"prometheus": {
+                "enable_export_server": self.metrics,
+                "export_addr": {"ip": metrics.ip().to_string(), "port": metrics.port()},
+            }},
             "deployment": {"admin": {
                 "admin_listen": {"ip": admin.ip().to_string(), "port": admin.port()},
                 "admin_key": [{"name": "admin", "key": KEY, "role": "admin"}],
@@ -81,6 +104,7 @@ pub struct Gateway {
     child: Child,
     proxy: SocketAddr,
     admin: SocketAddr,
+    metrics: SocketAddr,
     scratch: Scratch,
     /// Keeps the proxy's port ours: bound beside the gateway's sockets (SO_REUSEPORT), never listening.
     _kept: socket2::Socket,
@@ -113,13 +137,15 @@ impl Gateway {
 
     fn try_start(setup: &Setup, scratch: Scratch) -> Result<Self, String> {
         let (kept, proxy) = keep_port(setup.ip);
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let admin = free.local_addr().expect("bound");
-        drop(free);
+        let [admin, metrics] = free_addresses();
         let file = scratch.path().join("config.yaml");
-        fs::write(&file, setup.yaml(&scratch, proxy, admin)).expect("a directory of ours");
+        fs::write(&file, setup.yaml(&scratch, proxy, [admin, metrics])).expect("a directory of ours");
+        store(&scratch.path().join("data"), &setup.routes);
+        if let Some(text) = &setup.standalone {
+            replace(&scratch.path().join(STANDALONE), text);
+        }
         let child = spawn(&scratch);
-        let mut gateway = Self { child, proxy, admin, scratch, _kept: kept };
+        let mut gateway = Self { child, proxy, admin, metrics, scratch, _kept: kept };
         gateway.wait_ready().map(|()| gateway)
     }
 
@@ -146,6 +172,19 @@ impl Gateway {
         Admin::new(self.admin)
     }
 
+    /// A number of the metrics endpoint, all cores together. Needs [`Setup::metrics`].
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = fetch(self.metrics, "/apisix/prometheus/metrics").text();
+        let of_name = |line: &str| {
+            let (found, value) = line.rsplit_once(' ')?;
+            let is_name = found.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'));
+            is_name.then(|| value.parse::<u64>().expect("a whole number"))
+        };
+        let found: Vec<u64> = text.lines().filter_map(of_name).collect();
+        assert!(!found.is_empty(), "{name} is not in:\n{text}");
+        found.iter().sum()
+    }
+
     /// A new connection to the proxy.
     pub fn connect(&self) -> Client {
         Client::connect(self.proxy)
@@ -154,6 +193,11 @@ impl Gateway {
     /// One GET on a connection of its own.
     pub fn get(&self, path: &str) -> Response {
         fetch(self.proxy, path)
+    }
+
+    /// Puts another `apisix.yaml` in the place of the one that is there, all at once.
+    pub fn put_standalone(&self, text: &str) {
+        replace(&self.scratch.path().join(STANDALONE), text);
     }
 
     /// What it printed.
@@ -196,6 +240,31 @@ impl Gateway {
     }
 }
 
+/// Writes routes into the embedded store, as the Admin API would have.
+fn store(data_dir: &Path, routes: &[(String, Value)]) {
+    if routes.is_empty() {
+        return;
+    }
+    make_data_dir(data_dir).expect("a directory of ours");
+    let (mut store, _) = Embedded::open(data_dir).expect("a new store");
+    for ((id, route), revision) in routes.iter().zip(1..) {
+        let mut value = route.clone();
+        for (key, of_store) in [("id", json!(id)), ("create_time", json!(1)), ("update_time", json!(1))] {
+            value[key] = of_store;
+        }
+        let document = Document { value, created_index: revision, modified_index: revision };
+        let commit = Commit { kind: Kind::Route, id, document: Some(&document), expires_unix_ms: None, revision };
+        store.commit(&commit).expect("a new store");
+    }
+}
+
+/// As an editor does it: nobody sees half a file.
+fn replace(path: &Path, text: &str) {
+    let beside = path.with_extension("new");
+    fs::write(&beside, text).expect("a directory of ours");
+    fs::rename(beside, path).expect("the same directory");
+}
+
 fn spawn(scratch: &Scratch) -> Child {
     let log = File::options().create(true).append(true).open(scratch.path().join("log")).expect("ours");
     Command::new(env!("CARGO_BIN_EXE_tollgate"))
@@ -228,4 +297,10 @@ fn keep_port(ip: IpAddr) -> (socket2::Socket, SocketAddr) {
     socket.bind(&SocketAddr::new(ip, 0).into()).expect("a free port");
     let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("bound");
     (socket, address)
+}
+
+/// Addresses that are free now.
+fn free_addresses() -> [SocketAddr; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("bound"))
 }

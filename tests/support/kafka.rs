@@ -1,7 +1,10 @@
 //! The Kafka of the log tests: the one that `TOLLGATE_TEST_KAFKA=HOST:PORT` names, so that the same tests run against real ones,
 //! and otherwise a dev broker of their own.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -18,11 +21,14 @@ const RECORDS_PATIENCE: Duration = Duration::from_secs(40);
 
 static TOPICS: AtomicU32 = AtomicU32::new(0);
 
+/// Kafka's NOT_CONTROLLER: another broker makes topics.
+const NOT_CONTROLLER: i16 = 41;
+
 /// A Kafka.
 pub struct Kafka {
     host: String,
     port: u16,
-    _dev: Option<Broker>,
+    dev: Option<Arc<Broker>>,
 }
 
 impl Kafka {
@@ -31,13 +37,46 @@ impl Kafka {
         match std::env::var(ADDRESS) {
             Ok(address) => {
                 let (host, port) = address.rsplit_once(':').expect("HOST:PORT");
-                Self { host: host.to_owned(), port: port.parse().expect("HOST:PORT"), _dev: None }
+                Self { host: host.to_owned(), port: port.parse().expect("HOST:PORT"), dev: None }
             }
-            Err(_) => {
-                let broker = Broker::start(Options { partitions: 2, ..Options::default() }).expect("a free port");
-                Self { host: broker.addr().ip().to_string(), port: broker.addr().port(), _dev: Some(broker) }
-            }
+            Err(_) => Self::dev(Options { partitions: 2, ..Options::default() }),
         }
+    }
+
+    /// A dev broker, also where a real Kafka is named: for what a real one cannot be asked to do.
+    pub fn dev(options: Options) -> Self {
+        let broker = Arc::new(Broker::start(options).expect("a free port"));
+        Self { host: broker.addr().ip().to_string(), port: broker.addr().port(), dev: Some(broker) }
+    }
+
+    /// The dev broker, to script its faults.
+    pub fn dev_broker(&self) -> Arc<Broker> {
+        Arc::clone(self.dev.as_ref().expect("asked of a dev broker only"))
+    }
+
+    /// Where its first broker listens.
+    pub fn address(&self) -> SocketAddr {
+        let mut found = (self.host.as_str(), self.port).to_socket_addrs().expect("HOST:PORT");
+        found.next().expect("HOST has an address")
+    }
+
+    /// Makes a topic with so many partitions, as `kafka-topics --create` does.
+    pub fn create_topic(&self, topic: &str, partitions: i32) {
+        let mut code = create_topic(self.address(), topic, partitions);
+        if code == NOT_CONTROLLER {
+            // 2.8: only one of the three makes topics. tools/kafka gives them neighbouring ports.
+            let others = (1..3).map(|further| SocketAddr::new(self.address().ip(), self.port + further));
+            code =
+                others.map(|address| create_topic(address, topic, partitions)).find(|code| *code == 0).unwrap_or(code);
+        }
+        assert_eq!(code, 0, "Kafka's error when topic {topic} was made");
+        // Every broker hears of it in its own time.
+        let known = || {
+            self.read(async |reader| {
+                Ok(reader.partitions(topic).await.is_ok_and(|all| all.len() == partitions as usize))
+            })
+        };
+        assert_eq!(wait_until(RECORDS_PATIENCE, || known().then_some(())), Some(()), "{topic} is there");
     }
 
     /// `brokers` of the plugin.
@@ -50,12 +89,10 @@ impl Kafka {
         json!({self.host.clone(): self.port})
     }
 
-    /// The records of a topic now; none if it does not exist.
+    /// The records of a topic now; none if it does not exist. Each partition's in order.
     pub fn records(&self, topic: &str) -> Vec<Record> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let work = async {
+        self.read(async |reader| {
             let mut found = Vec::new();
-            let mut reader = KafkaReader::connect(&[(&self.host, self.port)]).await?;
             if !reader.topics().await?.iter().any(|known| known.name == topic) {
                 return Ok(found);
             }
@@ -65,10 +102,25 @@ impl Kafka {
             };
             reader.tail(topic, From::Beginning, false, each).await?;
             Ok(found)
-        };
+        })
+    }
+
+    /// Bytes that a topic's records take on the brokers' disks.
+    pub fn stored_bytes(&self, topic: &str) -> i64 {
+        self.read(async |reader| {
+            reader.topics().await?;
+            let (sizes, why_not) = reader.sizes().await;
+            let of_topic = sizes.iter().filter(|((name, _), _)| name == topic);
+            why_not.map_or(Ok(of_topic.map(|(_, bytes)| bytes).sum()), Err)
+        })
+    }
+
+    fn read<T>(&self, work: impl AsyncFnOnce(&mut KafkaReader) -> Result<T, String>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let work = async { work(&mut KafkaReader::connect(&[(&self.host, self.port)]).await?).await };
         let bounded = async { tokio::time::timeout(PATIENCE, work).await };
-        let outcome: Result<Vec<Record>, String> = runtime.block_on(bounded).expect("reading takes seconds at most");
-        outcome.unwrap_or_else(|text| panic!("reading {topic} back: {text}"))
+        let outcome = runtime.block_on(bounded).expect("reading takes seconds at most");
+        outcome.unwrap_or_else(|text| panic!("reading back: {text}"))
     }
 
     /// Waits until a topic holds at least `count` records.
@@ -97,4 +149,69 @@ pub fn entries(records: &[Record]) -> Vec<Value> {
         serde_json::from_slice(value).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(value)))
     };
     records.iter().map(parse).collect()
+}
+
+/// Sends a CreateTopics request, version 4 (KIP-464: the broker's own replication), and gives the topic's error code.
+fn create_topic(broker: SocketAddr, topic: &str, partitions: i32) -> i16 {
+    let mut request = Vec::new();
+    request.extend_from_slice(&[0, 19, 0, 4, 0, 0, 0, 1, 0xff, 0xff]); // key, version, correlation id, no client id
+    request.extend_from_slice(&1_i32.to_be_bytes()); // topics
+    request.extend_from_slice(&(topic.len() as i16).to_be_bytes());
+    request.extend_from_slice(topic.as_bytes());
+    request.extend_from_slice(&partitions.to_be_bytes());
+    request.extend_from_slice(&(-1_i16).to_be_bytes()); // replication
+    request.extend_from_slice(&[0; 8]); // no assignments, no configs
+    request.extend_from_slice(&15_000_i32.to_be_bytes()); // timeout
+    request.push(0); // do it
+    let mut stream = TcpStream::connect_timeout(&broker, PATIENCE).expect("a broker");
+    stream.set_read_timeout(Some(RECORDS_PATIENCE)).expect("a TCP socket");
+    stream.write_all(&(request.len() as u32).to_be_bytes()).and_then(|()| stream.write_all(&request)).expect("sent");
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).expect("an answer");
+    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut answer).expect("a whole answer");
+    // Correlation id, throttle time, one topic, its name.
+    let at = 4 + 4 + 4 + 2 + topic.len();
+    i16::from_be_bytes([answer[at], answer[at + 1]])
+}
+
+/// A bootstrap address where nobody listens yet: connections are refused. Opened, it leads to a Kafka.
+pub struct LateKafka {
+    socket: socket2::Socket,
+    address: SocketAddr,
+}
+
+impl LateKafka {
+    /// Takes a port.
+    pub fn new() -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+        let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("bound");
+        Self { socket, address }
+    }
+
+    /// `brokers` of the plugin.
+    pub fn brokers(&self) -> Value {
+        json!([{"host": self.address.ip().to_string(), "port": self.address.port()}])
+    }
+
+    /// Takes connections from now on, for as long as the process runs. What is asked for by Kafka's metadata goes to Kafka
+    /// directly.
+    pub fn open(self, kafka: &Kafka) {
+        let behind = kafka.address();
+        self.socket.listen(64).expect("a bound socket");
+        let listener = std::net::TcpListener::from(self.socket);
+        std::thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                let Ok(far) = TcpStream::connect(behind) else { continue };
+                for (from, to) in [(near.try_clone(), far.try_clone()), (far.try_clone(), near.try_clone())] {
+                    let (Ok(mut from), Ok(mut to)) = (from, to) else { continue };
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(std::net::Shutdown::Both);
+                    });
+                }
+            }
+        });
+    }
 }

@@ -77,13 +77,17 @@ impl<'a, 'b> Routes<'a, 'b> {
             RouteUpstream::Missing(_) => Timeouts::default(),
         };
         let websocket = |value: &Value| field::flag(value, "enable_websocket");
+        let enable_websocket = websocket(route).or_else(|| bound.service.and_then(websocket)).unwrap_or(false);
+        if enable_websocket {
+            said.push("enable_websocket: no effect in this version of Tollgate: Upgrade ends at the gateway".into());
+        }
         self.specs.push(RouteSpec {
             names: names(id, route, bound.service),
             upstream,
             captures: self.loggers.captures(&loggers).max(self.global_captures),
             loggers,
             timeouts: field::timeouts(route).unwrap_or(own),
-            enable_websocket: websocket(route).or_else(|| bound.service.and_then(websocket)).unwrap_or(false),
+            enable_websocket,
         });
         self.entries.push(entry);
         said.into_iter().for_each(|text| findings.warn(path.to_owned(), text));

@@ -10,6 +10,7 @@ pub const KEEPALIVE: Keepalive = Keepalive { size: 320, idle_timeout_ms: 60_000,
 
 pub fn http(http: &Section<'_>, apisix: &Section<'_>) -> HttpConfig {
     let upstream = http.section("upstream");
+    without_effect(http, apisix);
     HttpConfig {
         client_header_timeout_ms: http.duration_ms("client_header_timeout", 60_000),
         client_body_timeout_ms: http.duration_ms("client_body_timeout", 60_000),
@@ -24,13 +25,24 @@ pub fn http(http: &Section<'_>, apisix: &Section<'_>) -> HttpConfig {
         real_ip_header: Some(http.text("real_ip_header").unwrap_or_else(|| "x-real-ip".into()).to_ascii_lowercase())
             .filter(|name| !name.is_empty()),
         real_ip_from: http.ranges("real_ip_from").unwrap_or_else(|| Cidr::parse("127.0.0.1").into_iter().collect()),
-        real_ip_recursive: on_or_off(http, "real_ip_recursive"),
         trusted: apisix.ranges("trusted_addresses"),
         server_tokens: apisix.flag("enable_server_tokens", true),
         show_upstream_status: apisix.flag("show_upstream_status_in_response_header", false),
         delete_uri_tail_slash: apisix.flag("delete_uri_tail_slash", false),
-        match_uri_encoded_slash: apisix.flag("match_uri_encoded_slash", false),
         resolver_timeout_ms: apisix.duration_ms("resolver_timeout", 5_000),
+    }
+}
+
+/// Warns about what is taken when it is off and would be missed when it is on.
+fn without_effect(http: &Section<'_>, apisix: &Section<'_>) {
+    if on_or_off(http, "real_ip_recursive") {
+        let text = "on has no effect in this version of Tollgate: the last address of the header is the client's, \
+                    also if real_ip_from holds it";
+        http.warn("real_ip_recursive", text);
+    }
+    if apisix.flag("match_uri_encoded_slash", false) {
+        let text = "true has no effect in this version of Tollgate: %2F in a path is matched as /";
+        apisix.warn("match_uri_encoded_slash", text);
     }
 }
 

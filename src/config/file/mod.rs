@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 
+use log::LevelFilter;
+
 use super::Problem;
 use crate::kafka::ShipperOptions;
 use crate::route::{Cidr, RouterMode};
@@ -39,8 +41,8 @@ pub struct FileConfig {
     pub prometheus: Option<PrometheusConfig>,
     /// `nginx_config.http.*` and what else shapes an exchange.
     pub http: HttpConfig,
-    /// `nginx_config.error_log_level`: `debug`, `info`, `notice`, `warn`, `error` …; default `warn`.
-    pub log_level: String,
+    /// `nginx_config.error_log_level`, `notice` as info and what is worse than `error` as error; `None`: not written.
+    pub log_level: Option<LevelFilter>,
     /// `tollgate.*`.
     pub tollgate: TollgateConfig,
 }
@@ -120,7 +122,7 @@ pub struct PrometheusConfig {
     pub listen: SocketAddr,
     /// `export_uri`, default `/apisix/prometheus/metrics`.
     pub uri: String,
-    /// `metric_prefix`, default `apisix_`.
+    /// `metric_prefix`, default `apisix_`: of the metrics that APISIX has too.
     pub prefix: String,
 }
 
@@ -143,8 +145,6 @@ pub struct HttpConfig {
     pub real_ip_header: Option<String>,
     /// `real_ip_from`: whose header is believed. Default 127.0.0.1 (APISIX's `unix:` is accepted and means nothing here).
     pub real_ip_from: Vec<Cidr>,
-    /// `real_ip_recursive`, default false.
-    pub real_ip_recursive: bool,
     /// `apisix.trusted_addresses`; `None`: not written, nobody's X-Forwarded-* is kept (APISIX-COMPAT §9.1).
     pub trusted: Option<Vec<Cidr>>,
     /// `apisix.enable_server_tokens`, default true: the version stands in `Server`.
@@ -153,8 +153,6 @@ pub struct HttpConfig {
     pub show_upstream_status: bool,
     /// `apisix.delete_uri_tail_slash`, default false.
     pub delete_uri_tail_slash: bool,
-    /// `apisix.match_uri_encoded_slash`, default false.
-    pub match_uri_encoded_slash: bool,
     /// `apisix.resolver_timeout`, default 5,000.
     pub resolver_timeout_ms: u64,
 }

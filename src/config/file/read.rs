@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 
+use log::LevelFilter;
 use serde_json::Value;
 
 use super::tree::{Findings, Section, shown};
@@ -212,14 +213,35 @@ fn prometheus(prometheus: &Section<'_>) -> Option<PrometheusConfig> {
     let config = PrometheusConfig {
         listen: SocketAddr::from((address.address("ip", LOOPBACK), address.number("port", 1..=65535, 9091))),
         uri: prometheus.text("export_uri").unwrap_or_else(|| "/apisix/prometheus/metrics".into()),
-        prefix: prometheus.text("metric_prefix").unwrap_or_else(|| "apisix_".into()),
+        prefix: metric_prefix(prometheus),
     };
     prometheus.flag("enable_export_server", true).then_some(config)
 }
 
-fn log_level(nginx: &Section<'_>) -> String {
-    let levels = ["debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"].map(|level| (level, level));
-    nginx.word("error_log_level", &levels, "warn").to_owned()
+fn metric_prefix(prometheus: &Section<'_>) -> String {
+    let prefix = prometheus.text("metric_prefix").unwrap_or_else(|| "apisix_".into());
+    let may_begin = |letter: char| letter.is_ascii_alphabetic() || matches!(letter, '_' | ':');
+    let may_follow = |letter: char| may_begin(letter) || letter.is_ascii_digit();
+    if prefix.starts_with(|letter| !may_begin(letter)) || !prefix.chars().all(may_follow) {
+        let text = format!("no metric may be called {prefix}…: letters, digits (not first), _ and : are allowed");
+        prometheus.wrong("metric_prefix", text);
+    }
+    prefix
+}
+
+/// nginx's eight levels on our four.
+fn log_level(nginx: &Section<'_>) -> Option<LevelFilter> {
+    let levels = [
+        ("debug", LevelFilter::Debug),
+        ("info", LevelFilter::Info),
+        ("notice", LevelFilter::Info),
+        ("warn", LevelFilter::Warn),
+        ("error", LevelFilter::Error),
+        ("crit", LevelFilter::Error),
+        ("alert", LevelFilter::Error),
+        ("emerg", LevelFilter::Error),
+    ];
+    nginx.word("error_log_level", &levels.map(|(word, level)| (word, Some(level))), None)
 }
 
 /// The list replaces APISIX's: here it can only name what runs anyway.

@@ -50,7 +50,7 @@ fn a_full_file_is_read() {
     let (config, warnings) = parse(
         "apisix:\n  node_listen: 9081\n  enable_ipv6: false\n  router:\n    http: radixtree_uri\n  status:\n    port: 7086\n\
          nginx_config:\n  worker_processes: 2\n  http:\n    client_header_timeout: 5s\n    keepalive_timeout: 75\n    \
-         client_max_body_size: 1m\n    real_ip_recursive: on\n    upstream:\n      keepalive: 16\n\
+         client_max_body_size: 1m\n    real_ip_recursive: off\n    upstream:\n      keepalive: 16\n\
          deployment:\n  role: traditional\n  role_traditional:\n    config_provider: yaml\n  admin:\n    allow_admin: [10.0.0.0/8]\n    \
          admin_key:\n      - {name: admin, key: secret, role: admin}\n      - {name: v, key: 42, role: viewer}\n    \
          admin_listen:\n      ip: 0.0.0.0\n      port: 9280\n    admin_api_version: v2\n\
@@ -64,7 +64,6 @@ fn a_full_file_is_read() {
     assert_eq!(config.status, Some(at("127.0.0.1:7086")));
     assert_eq!((config.http.client_header_timeout_ms, config.http.keepalive_timeout_ms), (5_000, 75_000));
     assert_eq!(config.http.client_max_body_bytes, Some(1_048_576));
-    assert!(config.http.real_ip_recursive);
     assert_eq!(config.http.upstream_keepalive.size, 16);
     assert_eq!(config.admin.listen, at("0.0.0.0:9280"));
     assert_eq!(config.admin.api_version, ApiVersion::V2);
@@ -165,6 +164,46 @@ fn what_is_no_yaml_or_no_mapping_is_refused() {
     assert!(problems("a: [")[0].starts_with(".: not YAML: "));
     assert_eq!(problems("just text"), [".: expected a mapping, found \"just text\""]);
     assert_eq!(problems("apisix: 7"), ["apisix: expected a mapping, found 7"]);
+}
+
+#[test]
+fn what_has_no_effect_when_it_is_on_is_said_when_it_is_on() {
+    let text = |on: &str, flag: &str| {
+        format!("nginx_config: {{http: {{real_ip_recursive: {on}}}}}\napisix: {{match_uri_encoded_slash: {flag}}}\n")
+    };
+    for off in ["off", "\"off\"", "false"] {
+        assert_eq!(parse(&text(off, "false")).1, Vec::<String>::new());
+    }
+    for on in ["on", "\"on\"", "true"] {
+        let warnings = parse(&text(on, "true")).1;
+        for (key, warning) in
+            ["nginx_config.http.real_ip_recursive: ", "apisix.match_uri_encoded_slash: "].iter().zip(&warnings)
+        {
+            assert!(warning.starts_with(key) && warning.contains("no effect"), "{warnings:?}");
+        }
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+    }
+}
+
+#[test]
+fn a_prefix_that_no_metric_may_have_is_refused() {
+    let prefix = |prefix: &str| format!("plugin_attr: {{prometheus: {{metric_prefix: '{prefix}'}}}}");
+    for good in ["apisix_", "edge:", "_"] {
+        assert_eq!(parse(&prefix(good)).0.prometheus.unwrap().prefix, good);
+    }
+    for bad in ["7x", "my-", "a b", "é"] {
+        assert!(problems(&prefix(bad))[0].starts_with("plugin_attr.prometheus.metric_prefix: "), "{bad}");
+    }
+}
+
+#[test]
+fn nginx_levels_become_ours_and_none_is_made_up() {
+    use ::log::LevelFilter;
+    assert_eq!(parse("").0.log_level, None);
+    for (word, level) in [("notice", LevelFilter::Info), ("warn", LevelFilter::Warn), ("emerg", LevelFilter::Error)] {
+        assert_eq!(parse(&format!("nginx_config: {{error_log_level: {word}}}")).0.log_level, Some(level));
+    }
+    assert!(problems("nginx_config: {error_log_level: loud}")[0].starts_with("nginx_config.error_log_level: "));
 }
 
 #[test]

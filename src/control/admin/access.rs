@@ -31,10 +31,11 @@ impl Access {
         Self { allow: config.allow.clone(), keys, key_required: config.key_required }
     }
 
-    /// True if `allow_admin` lets this address in; an empty list lets everybody in. An IPv4 address in IPv6 form is IPv4.
-    pub fn allows(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        self.allow.is_empty() || self.allow.iter().any(|network| network.contains(peer))
+    /// True if `allow_admin` lets this address in; an empty list lets everybody in, also those without a known address. An IPv4
+    /// address in IPv6 form is IPv4.
+    pub fn allows(&self, peer: Option<IpAddr>) -> bool {
+        let listed = |peer: IpAddr| self.allow.iter().any(|network| network.contains(peer.to_canonical()));
+        self.allow.is_empty() || peer.is_some_and(listed)
     }
 
     /// Checks the key: argument `api_key`, else header `X-API-KEY`, else cookie `x_api_key`.

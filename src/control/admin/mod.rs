@@ -54,11 +54,12 @@ pub fn router(admin: Arc<Admin>) -> Router {
 
 async fn handle(
     State(admin): State<Arc<Admin>>,
-    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request,
 ) -> Response<Body> {
     let mut response = if !admin.access.allows(peer.ip()) {
-        log::warn!("allow_admin does not let {} in", peer.ip());
+        let who = peer.ip().map_or_else(|| "a peer without a known address".to_owned(), |ip| ip.to_string());
+        log::warn!("allow_admin does not let {who} in");
         Answer { status: StatusCode::FORBIDDEN, payload: Payload::Html(FORBIDDEN_PAGE) }.into_response()
     } else if !is_ours(request.uri().path()) {
         Answer::bare(StatusCode::NOT_FOUND).into_response()

@@ -82,6 +82,11 @@ impl Link {
         Ok(Answer { version, body })
     }
 
+    /// Which requests the broker answers, in which versions.
+    pub fn ranges(&self) -> &[ApiRange] {
+        &self.ranges
+    }
+
     fn unknown(&self, kind: Kind) -> String {
         let (address, name) = (&self.address, kind.name);
         if kind.is_served(&self.ranges) {

@@ -8,3 +8,5 @@ mod wire;
 
 #[cfg(test)]
 pub(super) mod broker_side;
+#[cfg(test)]
+mod tests;

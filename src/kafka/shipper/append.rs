@@ -140,10 +140,37 @@ impl<M: SlotMemory> Shipper<M> {
     }
 
     /// Seals the messages that are complete. An array that is still open goes on in another slot, or is closed if there is none.
+    ///
+    /// The next slot is taken first: a lane that seals and then finds none would refuse entries though it holds little. Without
+    /// one, and with batches on their way, nothing is sealed: the batch grows until a slot comes back.
     fn seal_ready(&mut self, index: usize, now: Mono) {
-        let carried = self.carry_array(index);
+        let Some(open) = self.lanes[index].open else { return };
+        let alone = self.lanes[index].slots == 1;
+        let next = if open.batch.array_entries() > 0 {
+            self.carry_array(index)
+        } else if !alone || self.ring.free() > self.ring.len() / LANE_RESERVE {
+            self.empty_batch(index)
+        } else {
+            None
+        };
+        if next.is_none() && !alone && open.batch.bytes() < self.lanes[index].batch_bytes {
+            return;
+        }
         self.seal(index, now);
-        self.lanes[index].open = carried;
+        self.lanes[index].open = next;
+    }
+
+    fn empty_batch(&mut self, index: usize) -> Option<Open> {
+        let id = self.take_slot(index)?;
+        Some(Open::new(id, self.ring.slot(id).memory.bytes().len(), self.lanes[index].guess()))
+    }
+
+    /// An empty batch that a lane holds though nothing else of it is left goes back to the others.
+    pub(super) fn release_empty(&mut self, index: usize, now: Mono) {
+        let lane = &self.lanes[index];
+        if lane.slots == 1 && lane.open.is_some_and(|open| open.batch.entries() == 0) {
+            self.seal(index, now);
+        }
     }
 
     fn carry_array(&mut self, index: usize) -> Option<Open> {
@@ -198,7 +225,8 @@ impl<M: SlotMemory> Shipper<M> {
         let (free, all) = (self.ring.free(), self.ring.len());
         let lane = &self.lanes[index];
         let sinks = self.sinks.iter().filter(|sink| sink.lanes > 0).count();
-        let share = (all / (2 * sinks.max(1))).clamp(1, SLOTS_PER_SINK);
+        let least = if all >= 3 * sinks { 2 } else { 1 };
+        let share = (all / (2 * sinks.max(1))).clamp(least, SLOTS_PER_SINK);
         let owed: usize = self
             .sinks
             .iter()
@@ -214,8 +242,15 @@ impl<M: SlotMemory> Shipper<M> {
         lane.slots < LANE_SLOTS || free > (all / LANE_RESERVE).min(lanes - 1)
     }
 
-    /// Slots are few: another lane's batch that waits only for time goes now.
+    /// Slots are few: an empty one that another lane holds comes back, or another lane's batch that waits only for time goes now.
     fn seal_for_need(&mut self, but: usize, now: Mono) {
+        let empty = |index: &u32| {
+            let open = self.lanes[*index as usize].open;
+            *index as usize != but && open.is_some_and(|open| open.batch.entries() == 0)
+        };
+        if let Some(index) = self.busy.iter().copied().find(empty) {
+            return self.seal(index as usize, now);
+        }
         let waits = |index: &usize| {
             let lane = &self.lanes[*index];
             *index != but && lane.open.is_some_and(|open| open.batch.entries() > 0) && self.pipe_is_free(*index)

@@ -251,14 +251,24 @@ impl<M: SlotMemory> Shipper<M> {
             partition: at as i32,
         };
         let slot = self.ring.slot_mut(id);
-        let end = slot.batch.part.end;
         // The topic is known to Kafka and the tailroom is the batch's own, so that there is room; an empty request would be
         // answered by a closed connection.
-        let range = head::write_head(slot.memory.bytes_mut(), &request, end).unwrap_or(0..0);
-        let again = queue.sent(&mut self.ring, id, connection.id);
+        let conn = connection.id;
+        let action = match &mut slot.batch.wire {
+            Some(wire) => {
+                let range = head::write_head(&mut wire.memory, &request, wire.sealed.end).unwrap_or(0..0);
+                Action::Send { conn, bytes: wire.memory[range].to_vec() }
+            }
+            None => {
+                let end = slot.batch.part.end;
+                let range = head::write_head(slot.memory.bytes_mut(), &request, end).unwrap_or(0..0);
+                Action::SendBatch { conn, slot: id, range }
+            }
+        };
+        let again = queue.sent(&mut self.ring, id, conn);
         self.stats.batches_sent += 1;
         self.stats.batches_retried += u64::from(again);
-        self.actions.push_back(Action::SendBatch { conn: connection.id, slot: id, range });
+        self.actions.push_back(action);
         true
     }
 

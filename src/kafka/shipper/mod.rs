@@ -262,6 +262,7 @@ impl<M: SlotMemory> Shipper<M> {
                 self.seal(index, now);
             }
             self.drive_lane(index, now);
+            self.release_empty(index, now);
         }
         for sink in 0..self.sinks.len() {
             self.drive_sink(sink, now);
