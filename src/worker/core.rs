@@ -86,6 +86,8 @@ pub struct Core {
     pub(super) capture_budget: RefCell<CaptureBudget>,
     pub(super) render_state: RefCell<RenderState>,
     pub(super) draining: Cell<bool>,
+    /// The shutdown cuts what is under way: nothing is tried again.
+    pub(super) cutting: Cell<bool>,
     pub(super) open: Cell<usize>,
     date: Cell<DateText>,
     next_serial: Cell<u64>,
@@ -144,6 +146,7 @@ impl Core {
             capture_budget,
             render_state: RefCell::default(),
             draining: Cell::new(false),
+            cutting: Cell::new(false),
             open: Cell::new(0),
             date: Cell::new(date),
             next_serial: Cell::new(1),
@@ -301,6 +304,7 @@ impl Core {
     /// Ends what would not end by itself, so that it is recorded before the flush.
     async fn cut_exchanges(&self) {
         log::warn!("core {}: {} connections are cut: they did not end in time", self.index, self.open.get());
+        self.cutting.set(true);
         self.deadlines.shut_down_all();
         for _ in 0..CUT_LOOKS {
             if self.open.get() == 0 {

@@ -118,7 +118,7 @@ fn verdict(core: &Core, client: &Client, scratch: &Scratch, plan: &Plan<'_>, fai
         elapsed_ms: core.clock.mono().ms_since(plan.began),
         retry_timeout_ms: plan.spec.retry_timeout_ms,
     };
-    after_fault(failed.fault, &attempt)
+    if core.cutting.get() { Verdict::GiveUp } else { after_fault(failed.fault, &attempt) }
 }
 
 /// True while the whole body still stands in the input buffer.

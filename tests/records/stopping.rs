@@ -71,3 +71,21 @@ fn sigterm_under_load_loses_no_record_in_sync_mode() {
 fn sigterm_under_load_loses_no_record_of_open_arrays() {
     stop_under_load(&json!({"log_format": {"uri": "$uri"}, "batch_max_size": 1000, "inactive_timeout": 60}));
 }
+
+#[test]
+fn an_exchange_that_never_ends_does_not_take_the_others_records_along() {
+    let upstream = Upstream::start(|request| if request.target == "/hang" { vec![Step::Hang] } else { ok("hello") });
+    let config = json!({"tollgate": {"shutdown_timeout_ms": 2_000}});
+    let plugin =
+        json!({"batch_max_size": 1_000, "inactive_timeout": 60, "log_format": {"uri": "$uri", "status": "$status"}});
+    let mut logged = Logged::on(&Setup::with(config), upstream, &plugin);
+    assert_eq!(logged.gateway.connect().exchange(get("/done")).status, 200);
+    let mut stuck = logged.gateway.connect();
+    stuck.send(get("/hang"));
+    crate::support::wait_for("the request hangs", || (logged.upstream.seen().len() == 2).then_some(()));
+    logged.stop();
+    let records = crate::support::kafka::entries(&logged.kafka.records(&logged.topic));
+    let entries: Vec<Value> = records.iter().filter_map(Value::as_array).flatten().cloned().collect();
+    let uris: BTreeSet<&str> = entries.iter().filter_map(|entry| entry["uri"].as_str()).collect();
+    assert_eq!(uris, BTreeSet::from(["/done", "/hang"]), "{entries:?}");
+}
