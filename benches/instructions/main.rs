@@ -12,8 +12,6 @@ mod record;
 
 /// Repetitions of the first run: warms what is warmed once.
 const FEW: u64 = 100;
-/// Repetitions of the second run.
-const MANY: u64 = 1_100;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,7 +25,7 @@ fn main() -> ExitCode {
 }
 
 fn run_case(name: &str, count: &str) -> ExitCode {
-    let (Some((_, case)), Ok(count)) = (cases::ALL.iter().find(|(found, _)| *found == name), count.parse()) else {
+    let (Some((.., case)), Ok(count)) = (cases::ALL.iter().find(|(found, ..)| *found == name), count.parse()) else {
         eprintln!("no case {name} {count}");
         return ExitCode::FAILURE;
     };
@@ -49,14 +47,14 @@ fn instructions(name: &str, count: u64) -> Result<u64, String> {
     collected.filter(|_| output.status.success()).ok_or(text)
 }
 
-fn cost(name: &str) -> Result<u64, String> {
-    Ok((instructions(name, MANY)?.saturating_sub(instructions(name, FEW)?)) / (MANY - FEW))
+fn cost(name: &str, repetitions: u64) -> Result<u64, String> {
+    Ok(instructions(name, FEW + repetitions)?.saturating_sub(instructions(name, FEW)?) / repetitions)
 }
 
 fn count_all(write: bool) -> ExitCode {
     let mut found = Vec::new();
-    for (name, _) in cases::ALL {
-        match cost(name) {
+    for (name, repetitions, _) in cases::ALL {
+        match cost(name, *repetitions) {
             Ok(count) => found.push(((*name).to_owned(), count)),
             Err(text) => {
                 eprintln!("{name}: {text}");

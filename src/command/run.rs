@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -217,8 +218,14 @@ fn spawn(
     });
     let spawned = starts.map(|start| {
         let alive = alive.clone();
+        let board = Arc::clone(board);
         std::thread::Builder::new().name(format!("core-{}", start.index)).spawn(move || {
-            let left = worker::run(start);
+            let left = catch_unwind(AssertUnwindSafe(|| worker::run(start)))
+                .unwrap_or_else(|_| Err(io::Error::other("it panicked; log entries that it held are lost")));
+            // A process with a core less would serve on and be slow: it stops instead, and whoever watches it starts it again.
+            if left.is_err() {
+                board.advance(Stage::Drain);
+            }
             drop(alive);
             left
         })

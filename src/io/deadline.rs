@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-use super::socket::{is_closed, shut_down};
+use super::socket::{is_closed, shut_down, shut_down_reading};
 
 /// Milliseconds between two sweeps: how late a deadline may be noticed.
 pub const TICK_MS: u64 = 100;
@@ -18,6 +18,7 @@ const NEVER: u64 = u64::MAX;
 struct Entry {
     fd: RawFd,
     due_ms: u64,
+    send_due_ms: u64,
     fired: bool,
     resting: bool,
     /// The socket on whose behalf this one's peer waits, while it does.
@@ -27,7 +28,7 @@ struct Entry {
 
 impl Entry {
     const fn new(fd: RawFd) -> Self {
-        Self { fd, due_ms: NEVER, fired: false, resting: false, partner: None, gone: false }
+        Self { fd, due_ms: NEVER, send_due_ms: NEVER, fired: false, resting: false, partner: None, gone: false }
     }
 }
 
@@ -62,8 +63,8 @@ impl Deadlines {
     pub fn sweep(&self, now_ms: u64) {
         self.now_ms.set(now_ms);
         for entry in self.entries.borrow_mut().iter_mut() {
-            if entry.due_ms <= now_ms {
-                entry.due_ms = NEVER;
+            if entry.due_ms.min(entry.send_due_ms) <= now_ms {
+                (entry.due_ms, entry.send_due_ms) = (NEVER, NEVER);
                 entry.fired = true;
                 shut_down(entry.fd);
             }
@@ -87,11 +88,14 @@ impl Deadlines {
         }
     }
 
-    /// Shuts down every socket that rests: nothing is under way on it (a core that drains).
-    pub fn shut_down_resting(&self) {
-        for entry in self.entries.borrow_mut().iter_mut().filter(|entry| entry.resting) {
-            shut_down(entry.fd);
-        }
+    /// Ends the reading of every socket that rests (a core that drains). A request that has come already is still served.
+    pub fn end_resting(&self) {
+        self.entries.borrow().iter().filter(|entry| entry.resting).for_each(|entry| shut_down_reading(entry.fd));
+    }
+
+    /// Shuts down every socket: what is under way ends now.
+    pub fn shut_down_all(&self) {
+        self.entries.borrow().iter().filter(|entry| entry.fd >= 0).for_each(|entry| shut_down(entry.fd));
     }
 
     /// The time of the last sweep, in milliseconds of the core's clock.
@@ -114,9 +118,20 @@ impl Deadline {
         self.table.entries.borrow_mut()[self.index].due_ms = due_ms;
     }
 
-    /// No deadline.
+    /// No deadline for what is awaited from the peer.
     pub fn clear(&self) {
         self.table.entries.borrow_mut()[self.index].due_ms = NEVER;
+    }
+
+    /// As [`Deadline::set_ms`], for what the peer must take: the two directions do not move each other's deadlines.
+    pub fn set_send_ms(&self, ms: u64) {
+        let due_ms = self.table.now_ms.get().saturating_add(ms).saturating_add(TICK_MS);
+        self.table.entries.borrow_mut()[self.index].send_due_ms = due_ms;
+    }
+
+    /// No deadline for what the peer must take.
+    pub fn clear_send(&self) {
+        self.table.entries.borrow_mut()[self.index].send_due_ms = NEVER;
     }
 
     /// True if a deadline is set and has not passed.
@@ -173,6 +188,18 @@ mod tests {
         table.sweep(1_150);
         assert!(deadline.fired());
         assert_eq!(ours.read(&mut [0; 1]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_send_deadline_is_not_moved_by_the_other_direction() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let table = Rc::new(Deadlines::default());
+        let deadline = table.watch(ours.as_raw_fd());
+        deadline.set_send_ms(50);
+        deadline.set_ms(5_000);
+        deadline.clear();
+        table.sweep(1_000);
+        assert!(deadline.fired());
     }
 
     #[test]

@@ -185,6 +185,11 @@ pub async fn connect(target: &Target, timeout_ms: u64, deadlines: &Rc<Deadlines>
     Ok(Socket::new(stream))
 }
 
+/// Ends the receiving direction: a waiting read returns what is there, or the end.
+pub fn shut_down_reading(fd: RawFd) {
+    let _ = with_socket(fd, |socket| socket.shutdown(std::net::Shutdown::Read));
+}
+
 /// Ends both directions of a socket; an error means that it is closed already.
 pub fn shut_down(fd: RawFd) {
     let _ = with_socket(fd, |socket| socket.shutdown(std::net::Shutdown::Both));

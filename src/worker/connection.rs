@@ -184,8 +184,9 @@ impl Client {
             upstream_status: None,
         };
         reply::write_reply(&mut scratch.head_down, &reply, &mut scratch.sent);
-        self.deadline.set_ms(core.settings.send_timeout_ms);
+        self.deadline.set_send_ms(core.settings.send_timeout_ms);
         let (result, head_down) = self.socket.write_all(std::mem::take(&mut scratch.head_down)).await;
+        self.deadline.clear_send();
         scratch.head_down = head_down;
         if result.is_ok() { After::Linger } else { After::Close }
     }

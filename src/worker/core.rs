@@ -28,6 +28,11 @@ use crate::log::{CaptureBudget, RenderState};
 
 /// Milliseconds between two looks at the idle upstream connections.
 const POOL_SWEEP_MS: u64 = 1_000;
+/// Milliseconds of the shutdown timeout, at most, that are kept for flushing records once exchanges had theirs (a quarter of it, if
+/// that is less).
+const FLUSH_MS: u64 = 5_000;
+/// Times that a core looks, 5 ms apart, whether exchanges that it cut have ended.
+const CUT_LOOKS: usize = 20;
 /// Milliseconds to wait after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE_MS: u64 = 50;
 
@@ -258,8 +263,11 @@ impl Core {
         for listener in &self.listeners {
             listener.stop();
         }
-        self.deadlines.shut_down_resting();
-        let deadline = self.clock.mono().plus_ms(self.settings.shutdown_timeout_ms);
+        self.deadlines.end_resting();
+        let timeout_ms = self.settings.shutdown_timeout_ms;
+        let began = self.clock.mono();
+        let (exchanges_until, deadline) =
+            (began.plus_ms(timeout_ms - (timeout_ms / 4).min(FLUSH_MS)), began.plus_ms(timeout_ms));
         let core = Rc::clone(&self);
         monoio::spawn(async move {
             while ear.heard().await {
@@ -267,8 +275,13 @@ impl Core {
             }
         });
         let leave = |core: &Self| core.board.stage() == Stage::Exit || core.clock.mono() >= deadline;
-        while self.open.get() > 0 && !leave(&self) {
+        let now = self.clock.now();
+        self.ship.with(|shipper| shipper.flush(now));
+        while self.open.get() > 0 && !leave(&self) && self.clock.mono() < exchanges_until {
             monoio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if self.open.get() > 0 {
+            self.cut_exchanges().await;
         }
         self.pools.close();
         let now = self.clock.now();
@@ -278,8 +291,23 @@ impl Core {
         }
         let now = self.clock.now();
         self.ship.with(|shipper| shipper.give_up(now));
+        self.ship.end();
         self.publish_counters();
         Left { lost: self.ship.lost() }
+    }
+}
+
+impl Core {
+    /// Ends what would not end by itself, so that it is recorded before the flush.
+    async fn cut_exchanges(&self) {
+        log::warn!("core {}: {} connections are cut: they did not end in time", self.index, self.open.get());
+        self.deadlines.shut_down_all();
+        for _ in 0..CUT_LOOKS {
+            if self.open.get() == 0 {
+                break;
+            }
+            monoio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 

@@ -124,8 +124,9 @@ async fn answer_with(
     };
     scratch.head_down.clear();
     let head_bytes = reply::write_reply(&mut scratch.head_down, &reply, &mut scratch.sent);
-    client.deadline.set_ms(core.settings.send_timeout_ms);
+    client.deadline.set_send_ms(core.settings.send_timeout_ms);
     let (result, head_down) = client.socket.write_all(std::mem::take(&mut scratch.head_down)).await;
+    client.deadline.clear_send();
     scratch.head_down = head_down;
     let facts = &mut scratch.facts;
     facts.status = status;

@@ -70,6 +70,7 @@ impl NodePool {
     /// Keeps a connection for reuse, at most `size` of them, each for `timeout_ms`.
     pub fn put(&self, connection: UpstreamConnection, size: usize, timeout_ms: u64, now_ms: u64) {
         connection.deadline.clear();
+        connection.deadline.clear_send();
         let mut idle = self.idle.borrow_mut();
         if idle.len() < size {
             idle.push(Idle { connection, since_ms: now_ms, timeout_ms });

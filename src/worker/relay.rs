@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use super::chunks::{Outgoing, Recoder, put};
 use super::core::Core;
 use super::scratch::Facts;
+use super::transfer::Course;
 use crate::base::fault::{Fault, Kind, Side};
-use crate::config::snapshot::Timeouts;
 use crate::http::chunked::LAST_CHUNK;
 use crate::http::response::ResponseBody;
 use crate::io::deadline::Deadline;
@@ -35,8 +35,8 @@ impl Capture<'_> {
 pub struct Download<'a> {
     /// Its settings and relay buffers.
     pub core: &'a Core,
-    /// Between two reads from the upstream.
-    pub timeouts: Timeouts,
+    /// The try's bounds and how far it is.
+    pub course: &'a Course,
     /// From the upstream.
     pub reader: &'a mut Reader,
     /// To the client.
@@ -87,9 +87,10 @@ impl Download<'_> {
     }
 
     async fn send_bytes(&mut self, bytes: Vec<u8>) -> (Result<(), Fault>, Vec<u8>) {
-        self.client_deadline.set_ms(self.core.settings.send_timeout_ms);
+        self.client_deadline.set_send_ms(self.core.settings.send_timeout_ms);
         let count = bytes.len() as u64;
         let (result, bytes) = self.writer.write_all(bytes).await;
+        self.client_deadline.clear_send();
         let result = match result {
             Ok(()) => {
                 self.facts.sent_bytes += count;
@@ -102,8 +103,14 @@ impl Download<'_> {
     }
 
     async fn receive(&mut self, buffer: Vec<u8>, at_most: usize) -> (Result<usize, Fault>, Vec<u8>) {
-        self.upstream_deadline.set_ms(self.timeouts.read_ms);
+        // While the request's body still comes, its own bounds hold; the answer's begin with the last byte sent.
+        self.course.receiving.set(true);
+        if !self.course.uploading.get() {
+            self.upstream_deadline.set_ms(self.course.timeouts.read_ms);
+        }
         let (result, buffer) = self.reader.read_at_most(buffer, at_most).await;
+        self.course.receiving.set(false);
+        self.upstream_deadline.clear();
         let result = match result {
             _ if self.upstream_deadline.fired() => Err(Fault::new(Side::Upstream, Kind::Timeout)),
             Ok(count) => {
@@ -230,6 +237,10 @@ impl Download<'_> {
             input = filled;
             out.clear();
             match received {
+                // We ended it ourselves: what was sent is not the whole.
+                Ok(0) if self.course.let_go.get() || self.client_deadline.gone() => {
+                    break Err(Fault::new(Side::Downstream, Kind::Closed));
+                }
                 Ok(0) if outgoing == Outgoing::Raw => break Ok(false),
                 Ok(0) => out.extend_from_slice(LAST_CHUNK),
                 Ok(_) => {

@@ -60,6 +60,7 @@ pub struct Ship {
     next_token: Cell<u64>,
     armed: Cell<Mono>,
     rearm: Notify,
+    ended: Cell<bool>,
     core: usize,
     board: Arc<Board>,
     clock: Rc<Clock>,
@@ -85,6 +86,7 @@ impl Ship {
             next_token: Cell::new(0),
             armed: Cell::new(FOREVER),
             rearm: Notify::default(),
+            ended: Cell::new(false),
             core,
             board,
             clock,
@@ -162,8 +164,16 @@ impl Ship {
         }
     }
 
+    /// The core is about to end: nothing is driven any more, whatever is still dropped.
+    pub fn end(&self) {
+        self.ended.set(true);
+    }
+
     /// Does what the shipper wants done.
     fn drive(self: &Rc<Self>) {
+        if self.ended.get() {
+            return;
+        }
         loop {
             let Some(action) = self.shipper.borrow_mut().poll_action() else { break };
             self.act(action);

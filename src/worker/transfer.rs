@@ -23,7 +23,7 @@ use crate::http::request::{BodyLength, RequestHead};
 use crate::http::response::{self, Asked, ResponseHead};
 use crate::io::deadline::Deadline;
 use crate::io::duplex::both;
-use crate::io::socket::shut_down;
+use crate::io::socket::{shut_down, shut_down_reading};
 
 /// Why a try failed, and how far it had come.
 #[derive(Clone, Copy, Debug)]
@@ -39,18 +39,33 @@ pub struct Failed {
 /// One try: its bounds, and how far it has come.
 #[derive(Debug)]
 pub struct Course {
-    timeouts: Timeouts,
+    /// Its bounds.
+    pub timeouts: Timeouts,
     began: Mono,
     /// Part of an answer went to the client.
     head_sent: Cell<bool>,
     /// The answer ended before the request's body: what still comes of it is thrown away.
-    discard: Cell<bool>,
+    pub discard: Cell<bool>,
+    /// The request is still on its way up.
+    pub uploading: Cell<bool>,
+    /// The answer is being waited for.
+    pub receiving: Cell<bool>,
+    /// We ended the upstream's connection ourselves: its end is not the answer's.
+    pub let_go: Cell<bool>,
 }
 
 impl Course {
     /// A try that began at `began`.
     pub const fn new(timeouts: Timeouts, began: Mono) -> Self {
-        Self { timeouts, began, head_sent: Cell::new(false), discard: Cell::new(false) }
+        Self {
+            timeouts,
+            began,
+            head_sent: Cell::new(false),
+            discard: Cell::new(false),
+            uploading: Cell::new(true),
+            receiving: Cell::new(false),
+            let_go: Cell::new(false),
+        }
     }
 }
 
@@ -76,6 +91,9 @@ pub async fn transfer(
         BodyLength::Length(_) | BodyLength::Chunked => directions.at_once().await,
     };
     client.deadline.watch_for(None);
+    client.deadline.clear();
+    let gone = client.deadline.gone();
+    let ended = ended.map(|answered| Answered { keep_upstream: answered.keep_upstream && !gone, ..answered });
     settle(client, scratch, ended, uploaded, course.discard.get()).map_err(fail)
 }
 
@@ -83,6 +101,7 @@ pub async fn transfer(
 struct Directions<'a> {
     course: &'a Course,
     client_deadline: &'a Deadline,
+    client_fd: RawFd,
     upstream_fd: RawFd,
     up: Upload<'a>,
     head_up: &'a mut Vec<u8>,
@@ -103,10 +122,10 @@ impl<'a> Directions<'a> {
         let Client { socket: client_socket, deadline: client_deadline, input, .. } = client;
         let UpstreamConnection { socket: upstream_socket, deadline: upstream_deadline, .. } = upstream;
         let Scratch { request, response, sent, head_up, head_down, upstream_in, .. } = scratch;
-        let upstream_fd = upstream_socket.fd();
+        let (client_fd, upstream_fd) = (client_socket.fd(), upstream_socket.fd());
         let relay = Download {
             core,
-            timeouts: course.timeouts,
+            course,
             reader: &mut upstream_socket.reader,
             writer: &mut client_socket.writer,
             client_deadline,
@@ -116,17 +135,16 @@ impl<'a> Directions<'a> {
         };
         let up = Upload {
             core,
-            timeouts: course.timeouts,
+            course,
             reader: &mut client_socket.reader,
             writer: &mut upstream_socket.writer,
             client_deadline,
             upstream_deadline,
             capture: Capture { body: &mut scratch.request_body, budget: &core.capture_budget },
-            discard: &course.discard,
         };
         let (first, body) = (&input[request.len..], request.body);
         let down = Answer { core, request, course, response, sent, head_down, upstream_in, relay };
-        Self { course, client_deadline, upstream_fd, up, head_up, first, body, down }
+        Self { course, client_deadline, client_fd, upstream_fd, up, head_up, first, body, down }
     }
 
     /// Without a body: the head up, then the answer down.
@@ -140,24 +158,35 @@ impl<'a> Directions<'a> {
 
     /// With a body: the upstream may answer while it still comes.
     async fn at_once(self) -> (Result<Answered, Fault>, Uploaded) {
-        let Self { course, client_deadline, upstream_fd, up, head_up, first, body, down } = self;
+        let Self { course, client_deadline, client_fd, upstream_fd, up, head_up, first, body, down } = self;
         let whole = Cell::new(false);
         let up = async {
-            let uploaded = up.run(head_up, first, body).await;
+            let mut uploaded = up.run(head_up, first, body).await;
             match uploaded.fault {
                 None => whole.set(!course.discard.get()),
                 // The client will not finish: the upstream must not wait for the rest, nor we for its answer.
-                Some(fault) if fault.side == Side::Downstream => shut_down(upstream_fd),
+                Some(fault) if fault.side == Side::Downstream && !course.discard.get() => {
+                    course.let_go.set(true);
+                    shut_down(upstream_fd);
+                }
+                // What ends after the answer did is not the client's fault.
+                Some(_) if course.discard.get() => uploaded.fault = Some(Fault::new(Side::Upstream, Kind::Closed)),
                 Some(_) => {}
             }
             uploaded
         };
-        both(down.run(), up, |_| {
-            if !whole.get() {
-                // Answered before the body was here: let the upstream go, throw the rest away.
-                course.discard.set(true);
-                shut_down(upstream_fd);
+        both(down.run(), up, |ended| {
+            if whole.get() {
+                return;
+            }
+            course.discard.set(true);
+            shut_down(upstream_fd);
+            if ended.is_ok() {
+                // Answered before the body was here: what still comes is thrown away for a while.
                 client_deadline.set_ms(LINGER_MS);
+            } else {
+                // No more of the body is wanted; an answer of ours can still be written.
+                shut_down_reading(client_fd);
             }
         })
         .await
@@ -208,8 +237,9 @@ async fn continue_if_expected(core: &Core, client: &mut Client, request: &Reques
     if !request.expect_continue || client.input.len() > request.len {
         return Ok(());
     }
-    client.deadline.set_ms(core.settings.send_timeout_ms);
+    client.deadline.set_send_ms(core.settings.send_timeout_ms);
     let (result, _) = client.socket.write_all(CONTINUE).await;
+    client.deadline.clear_send();
     result.map_err(|_| Fault::new(Side::Downstream, Kind::Closed))
 }
 

@@ -1,13 +1,11 @@
 //! A request body's bytes on their way from the client to the upstream, streamed with bounded memory.
 
-use std::cell::Cell;
-
 use super::chunks::{Outgoing, Recoder};
 use super::core::Core;
 use super::relay::Capture;
+use super::transfer::Course;
 use crate::base::fault::{Fault, Kind, Side};
 use crate::base::limits;
-use crate::config::snapshot::Timeouts;
 use crate::http::request::BodyLength;
 use crate::io::deadline::Deadline;
 use crate::io::socket::{Reader, Writer};
@@ -16,8 +14,8 @@ use crate::io::socket::{Reader, Writer};
 pub struct Upload<'a> {
     /// Its settings and relay buffers.
     pub core: &'a Core,
-    /// Between two writes to the upstream, and until it answers.
-    pub timeouts: Timeouts,
+    /// The try's bounds and how far it is.
+    pub course: &'a Course,
     /// From the client.
     pub reader: &'a mut Reader,
     /// To the upstream.
@@ -28,8 +26,6 @@ pub struct Upload<'a> {
     pub upstream_deadline: &'a Deadline,
     /// For the record.
     pub capture: Capture<'a>,
-    /// The response has ended: what still comes is thrown away.
-    pub discard: &'a Cell<bool>,
 }
 
 /// How an upload ended.
@@ -57,19 +53,32 @@ impl Upload<'_> {
             BodyLength::Chunked => self.chunked(head, first, &mut done).await.err(),
         };
         if done.fault.is_none() {
-            self.upstream_deadline.set_ms(self.timeouts.read_ms);
-            self.client_deadline.clear();
+            self.answer_is_due();
         }
         done
     }
 
+    /// The answer has ended: what still comes is thrown away.
+    const fn discard(&self) -> bool {
+        self.course.discard.get()
+    }
+
+    /// The upstream has the whole request: whoever waits for its answer waits no longer than this.
+    fn answer_is_due(&self) {
+        self.course.uploading.set(false);
+        if self.course.receiving.get() {
+            self.upstream_deadline.set_ms(self.course.timeouts.read_ms);
+        }
+    }
+
     async fn send(&mut self, bytes: &mut Vec<u8>, done: &mut Uploaded) -> Result<(), Fault> {
-        if self.discard.get() || bytes.is_empty() {
+        if self.discard() || bytes.is_empty() {
             return Ok(());
         }
-        self.upstream_deadline.set_ms(self.timeouts.send_ms);
+        self.upstream_deadline.set_send_ms(self.course.timeouts.send_ms);
         let count = bytes.len() as u64;
         let (result, kept) = self.writer.write_all(std::mem::take(bytes)).await;
+        self.upstream_deadline.clear_send();
         *bytes = kept;
         match result {
             Ok(()) => {
@@ -77,18 +86,20 @@ impl Upload<'_> {
                 Ok(())
             }
             // The response ended first and the upstream was let go: the rest is thrown away, which is no fault.
-            Err(_) if self.discard.get() => Ok(()),
+            Err(_) if self.discard() => Ok(()),
             Err(_) if self.upstream_deadline.fired() => Err(Fault::new(Side::Upstream, Kind::Timeout)),
             Err(_) => Err(Fault::new(Side::Upstream, Kind::Closed)),
         }
     }
 
     async fn receive(&mut self, buffer: Vec<u8>, at_most: usize) -> (Result<usize, Fault>, Vec<u8>) {
-        if !self.discard.get() {
+        if !self.discard() {
             self.client_deadline.set_ms(self.core.settings.body_timeout_ms);
-            self.upstream_deadline.clear();
         }
         let (result, buffer) = self.reader.read_at_most(buffer, at_most).await;
+        if !self.discard() {
+            self.client_deadline.clear();
+        }
         let result = match result {
             _ if self.client_deadline.fired() => Err(Fault::new(Side::Downstream, Kind::Timeout)),
             Ok(1..) => Ok(buffer.len()),

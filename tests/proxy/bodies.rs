@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::client::get;
 use crate::support::message::Framing;
 use crate::support::upstream::{Answers, in_chunks, ok, raw};
-use crate::support::{Gateway, Step, Upstream, pattern, wait_for};
+use crate::support::{Gateway, Setup, Step, Upstream, pattern, wait_for};
 
 /// Bytes of a large body.
 const LARGE: usize = 10 * 1024 * 1024;
@@ -278,4 +278,26 @@ fn a_client_that_goes_away_takes_its_request_to_the_upstream_with_it() {
     wait_for("the request reaches the upstream", || (upstream.open() == 1).then_some(()));
     drop(client);
     wait_for("the upstream's connection is given up", || (upstream.open() == 0).then_some(()));
+}
+
+#[test]
+fn an_upstream_may_pause_for_longer_than_a_client_may_take_to_read() {
+    let upstream = Upstream::start(|_| {
+        let first = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst".to_vec();
+        vec![Step::Send(first), Step::Pause(Duration::from_millis(2_500)), Step::Send(b"later".to_vec())]
+    });
+    let config = serde_json::json!({"nginx_config": {"http": {"send_timeout": "1s"}}});
+    let gateway = Gateway::start_with(&Setup::with(config));
+    gateway.admin().route("all", "/*", &[(&upstream.node(), 1)]);
+    assert_eq!(gateway.connect().exchange(get("/stream")).text(), "firstlater");
+}
+
+#[test]
+fn an_upstream_that_dies_during_a_long_upload_is_a_502_and_no_reset() {
+    let upstream = Upstream::start_with(Answers::Heads, |_| vec![Step::Reset]);
+    let gateway = Gateway::before(&upstream);
+    let mut client = gateway.connect();
+    client.send(post("/up", 1_000_000)).send([b'a'; 1000]);
+    // The client is slow and still means to send the rest.
+    assert_eq!(client.response_head().status, 502);
 }

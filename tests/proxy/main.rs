@@ -12,3 +12,4 @@ mod headers;
 mod lifecycle;
 mod refused_requests;
 mod refused_responses;
+mod standalone;

@@ -20,6 +20,9 @@ use super::{PATIENCE, Upstream, wait_for, wait_until};
 /// How often a start is tried again when somebody else took a port in between.
 const TRIES: u32 = 4;
 
+/// The configuration of routes when `config_provider` is `yaml`.
+const STANDALONE: &str = "apisix.yaml";
+
 /// What a test wants to be different.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -33,11 +36,20 @@ pub struct Setup {
     pub routes: Vec<(String, Value)>,
     /// Merged into the configuration, objects key by key.
     pub config: Value,
+    /// `apisix.yaml` beside it, if it is to be there.
+    pub standalone: Option<String>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { workers: 1, ip: Ipv4Addr::LOCALHOST.into(), metrics: false, routes: Vec::new(), config: json!({}) }
+        Self {
+            workers: 1,
+            ip: Ipv4Addr::LOCALHOST.into(),
+            metrics: false,
+            routes: Vec::new(),
+            config: json!({}),
+            standalone: None,
+        }
     }
 }
 
@@ -129,6 +141,9 @@ impl Gateway {
         let file = scratch.path().join("config.yaml");
         fs::write(&file, setup.yaml(&scratch, proxy, [admin, metrics])).expect("a directory of ours");
         store(&scratch.path().join("data"), &setup.routes);
+        if let Some(text) = &setup.standalone {
+            replace(&scratch.path().join(STANDALONE), text);
+        }
         let child = spawn(&scratch);
         let mut gateway = Self { child, proxy, admin, metrics, scratch, _kept: kept };
         gateway.wait_ready().map(|()| gateway)
@@ -178,6 +193,11 @@ impl Gateway {
     /// One GET on a connection of its own.
     pub fn get(&self, path: &str) -> Response {
         fetch(self.proxy, path)
+    }
+
+    /// Puts another `apisix.yaml` in the place of the one that is there, all at once.
+    pub fn put_standalone(&self, text: &str) {
+        replace(&self.scratch.path().join(STANDALONE), text);
     }
 
     /// What it printed.
@@ -236,6 +256,13 @@ fn store(data_dir: &Path, routes: &[(String, Value)]) {
         let commit = Commit { kind: Kind::Route, id, document: Some(&document), expires_unix_ms: None, revision };
         store.commit(&commit).expect("a new store");
     }
+}
+
+/// As an editor does it: nobody sees half a file.
+fn replace(path: &Path, text: &str) {
+    let beside = path.with_extension("new");
+    fs::write(&beside, text).expect("a directory of ours");
+    fs::rename(beside, path).expect("the same directory");
 }
 
 fn spawn(scratch: &Scratch) -> Child {

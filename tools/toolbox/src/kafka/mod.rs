@@ -266,21 +266,27 @@ fn make_topic(cluster: &Cluster, topic: &str, partitions: i32, replication: Opti
     let copies = replication.unwrap_or(running.len() as i16);
     let made = wire::create_topic(address, topic, partitions, copies)?;
     println!("{topic} {}", if made { "is made" } else { "was there already" });
+    let mut views = Vec::new();
     let end = Instant::now() + Duration::from_secs(10);
-    loop {
-        let view = wire::view(address, Some(topic), Duration::from_secs(2))?;
-        let led = !view.partitions.is_empty() && view.partitions.iter().all(|partition| partition.leader >= 0);
-        if led || Instant::now() > end {
-            for found in view.partitions {
-                println!(
-                    "  partition {}: leader {}, replicas {:?}, in sync {:?}",
-                    found.index, found.leader, found.replicas, found.in_sync
-                );
-            }
-            return if led { Ok(()) } else { Err(format!("{topic} has partitions without a leader")) };
+    // Brokers learn of a topic one after the other, and a client may ask any of them.
+    for (_, address) in &running {
+        let mut view = wire::view(address, Some(topic), Duration::from_secs(2))?;
+        while !is_led(&view) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(30));
+            view = wire::view(address, Some(topic), Duration::from_secs(2))?;
         }
-        std::thread::sleep(Duration::from_millis(30));
+        views.push(view);
     }
+    for found in views.first().map_or(&[][..], |view| &view.partitions) {
+        let (index, leader, replicas, in_sync) = (found.index, found.leader, &found.replicas, &found.in_sync);
+        println!("  partition {index}: leader {leader}, replicas {replicas:?}, in sync {in_sync:?}");
+    }
+    if views.iter().all(is_led) { Ok(()) } else { Err(format!("{topic} has partitions without a leader")) }
+}
+
+/// True if the broker that gave this view knows a leader for every partition of the topic.
+fn is_led(view: &wire::View) -> bool {
+    !view.partitions.is_empty() && view.partitions.iter().all(|partition| partition.leader >= 0)
 }
 
 fn count(cluster: &Cluster, topic: &str) -> Outcome {
