@@ -23,6 +23,7 @@ pub mod shipper;
 mod sim;
 pub mod sink;
 pub mod stats;
+pub mod stored;
 mod varint;
 
 pub use batch::Out;
@@ -31,3 +32,4 @@ pub use options::{Acks, Batching, Compression, LaneId, LaneSpec, Mode, Partition
 pub use ring::SlotMemory;
 pub use shipper::Shipper;
 pub use stats::{Lost, LostReason, Stats};
+pub use stored::{Origin, Stored};
