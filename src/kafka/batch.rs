@@ -21,6 +21,9 @@ pub const RECORDS_START: usize = HEADROOM_BYTES + HEADER_BYTES;
 /// The least memory a slot may have, in bytes: below it no record fits.
 pub const SLOT_BYTES_MIN: usize = RECORDS_START + 256 + TAILROOM_BYTES;
 
+/// Bytes that an open batch's progress takes, written down.
+pub const PROGRESS_BYTES: usize = 64;
+
 /// Where the CRC lies in a batch, and where the bytes that it covers begin.
 const CRC_AT: usize = 17;
 const CRC_FROM: usize = 21;
@@ -271,6 +274,11 @@ impl OpenBatch {
         true
     }
 
+    /// Leaves the open array out: it lies in another batch.
+    pub const fn forget_array(&mut self) {
+        self.array = None;
+    }
+
     /// The batch as it is. An array that is still open is not part of it.
     pub const fn sealed(&self) -> Sealed {
         Sealed {
@@ -281,6 +289,64 @@ impl OpenBatch {
             base_timestamp_ms: self.base_timestamp_ms,
             max_timestamp_ms: self.max_timestamp_ms,
         }
+    }
+
+    /// Writes down how far it is, so that it can be taken up again in another process: see [`OpenBatch::restore`].
+    #[inline]
+    pub fn save(&self, to: &mut [u8; PROGRESS_BYTES]) {
+        let mut words = [0u32; PROGRESS_BYTES / 4];
+        words[0] = self.end as u32;
+        words[1] = self.records;
+        words[2] = self.entries as u32;
+        (words[3], words[4]) = halves(self.base_timestamp_ms);
+        (words[5], words[6]) = halves(self.max_timestamp_ms);
+        words[7] = self.guess as u32;
+        if let Some(array) = &self.array {
+            words[8] = array.frame.at as u32;
+            words[9] = array.frame.guess as u32;
+            words[10] = array.frame.value as u32;
+            words[11] = array.value_end as u32;
+            words[12] = array.entries;
+            (words[13], words[14]) = halves(array.timestamp_ms);
+        }
+        for (room, word) in to.chunks_exact_mut(4).zip(words) {
+            room.copy_from_slice(&word.to_ne_bytes());
+        }
+    }
+
+    /// The batch that was written down by [`OpenBatch::save`], in a slot of `slot_bytes`. None if it cannot have been one of such
+    /// a slot.
+    pub fn restore(from: &[u8; PROGRESS_BYTES], slot_bytes: usize) -> Option<Self> {
+        let mut words = [0u32; PROGRESS_BYTES / 4];
+        for (word, bytes) in words.iter_mut().zip(from.chunks_exact(4)) {
+            *word = u32::from_ne_bytes(bytes.try_into().ok()?);
+        }
+        let array = (words[12] > 0).then(|| Array {
+            frame: Frame { at: words[8] as usize, guess: words[9] as usize, value: words[10] as usize },
+            value_end: words[11] as usize,
+            entries: words[12],
+            timestamp_ms: whole(words[13], words[14]),
+        });
+        let batch = Self {
+            end: words[0] as usize,
+            guess: words[7] as usize,
+            records: words[1],
+            entries: u64::from(words[2]),
+            base_timestamp_ms: whole(words[3], words[4]),
+            max_timestamp_ms: whole(words[5], words[6]),
+            array,
+            ..Self::new(slot_bytes, 0)
+        };
+        let in_order = |array: &Array| {
+            let frame = &array.frame;
+            frame.at == batch.end
+                && (1..=5).contains(&frame.guess)
+                && frame.value > frame.at + 2 * frame.guess
+                && frame.value < array.value_end
+                && array.value_end < batch.limit
+        };
+        let sound = (RECORDS_START..=batch.limit).contains(&batch.end) && batch.array.as_ref().is_none_or(in_order);
+        sound.then_some(batch)
     }
 
     /// Writes a record up to its value. What does not fit shows when the record is finished.
@@ -333,6 +399,14 @@ impl OpenBatch {
             self.max_timestamp_ms = timestamp_ms;
         }
     }
+}
+
+const fn halves(number: i64) -> (u32, u32) {
+    ((number as u64 >> 32) as u32, number as u32)
+}
+
+const fn whole(high: u32, low: u32) -> i64 {
+    ((high as u64) << 32 | low as u64) as i64
 }
 
 /// Where a record with this value would end.

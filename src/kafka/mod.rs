@@ -22,6 +22,7 @@ pub mod shipper;
 #[cfg(test)]
 mod sim;
 pub mod sink;
+pub mod slot;
 pub mod stats;
 pub mod stored;
 mod varint;
