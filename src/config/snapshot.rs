@@ -225,6 +225,8 @@ pub struct LoggerSpec {
     pub batching: Batching,
     /// Which partition a key means.
     pub partitioner: Partitioner,
+    /// Content key of its lane, the same in every build, for batches that outlive the process.
+    pub stored_as: u64,
     /// Metadata's `max_pending_entries`, only if written.
     pub max_pending_entries: Option<u64>,
     /// The log format, compiled; loggers with the same format share it.
@@ -251,6 +253,7 @@ impl LoggerSpec {
             partitioner: self.partitioner,
             batching: self.batching,
             max_pending_entries: self.max_pending_entries,
+            stored_as: self.stored_as,
         }
     }
 }

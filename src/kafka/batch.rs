@@ -449,6 +449,21 @@ pub fn write_header(memory: &mut [u8], sealed: &Sealed, identity: Identity) {
     batch[CRC_AT..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
 }
 
+/// True if the batch that ends at `end` is whole: its length and its CRC are right.
+pub fn crc_is_right(memory: &[u8], end: usize) -> bool {
+    let Some(batch) = memory.get(HEADROOM_BYTES..end).filter(|batch| batch.len() >= HEADER_BYTES) else { return false };
+    let number = |at: usize| u32::from_be_bytes([batch[at], batch[at + 1], batch[at + 2], batch[at + 3]]);
+    number(8) as usize == batch.len() - LENGTH_FROM && number(CRC_AT) == crc32c::crc32c(&batch[CRC_FROM..])
+}
+
+/// The entries of each record of a batch of arrays.
+pub fn record_entries(_memory: &[u8], sealed: &Sealed, to: &mut Vec<u32>) {
+    // All of them are counted in the first until the array scanner is here.
+    to.clear();
+    to.push((sealed.entries as u32).saturating_sub(sealed.records - 1));
+    to.resize(sealed.records as usize, 1);
+}
+
 /// Where the first `count` uncompressed records end that begin at `from`. None if these are not `count` whole records before
 /// `end`.
 pub fn records_end(memory: &[u8], from: usize, end: usize, count: u32) -> Option<usize> {

@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use super::stored::FrameRef;
+
 /// A connection to a broker; numbers are never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
@@ -54,6 +56,35 @@ pub enum Action {
         /// Which bytes of it.
         range: Range<usize>,
     },
+    /// Write a frame to the spool's end: this range of a slot's memory. Answered by `Spilled`; the memory stands still until then.
+    Spill {
+        /// Content key of the lane.
+        lane: u64,
+        /// Which slot.
+        slot: SlotId,
+        /// Which bytes of it.
+        range: Range<usize>,
+    },
+    /// Read a frame of the spool into a slot's memory, to `stored::STORED_AT`. Answered by `Loaded`; nobody looks at the memory
+    /// until then.
+    Load {
+        /// Which frame.
+        frame: FrameRef,
+        /// Which slot.
+        slot: SlotId,
+    },
+    /// Write these bytes over a frame's `Stored`. Not answered.
+    Restate {
+        /// Which frame.
+        frame: FrameRef,
+        /// `stored::STORED_BYTES` of them.
+        bytes: Vec<u8>,
+    },
+    /// A frame's batch is resolved: it is never to be sent again. Not answered.
+    FrameDone {
+        /// Which frame.
+        frame: FrameRef,
+    },
     /// Shut the connection down and forget it.
     Close {
         /// Which.
@@ -96,6 +127,20 @@ pub enum Event<'a> {
         conn: ConnId,
         /// The slot of a `SendBatch`; None for a `Send` (which need not be answered).
         slot: Option<SlotId>,
+    },
+    /// A `Spill` has ended.
+    Spilled {
+        /// Which slot.
+        slot: SlotId,
+        /// Where its frame lies; None: it could not be written, or there is no room.
+        frame: Option<FrameRef>,
+    },
+    /// A `Load` has ended.
+    Loaded {
+        /// Which slot.
+        slot: SlotId,
+        /// True if the whole frame was read.
+        read: bool,
     },
     /// The peer closed, or the connection broke.
     Closed {

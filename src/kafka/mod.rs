@@ -21,6 +21,8 @@ pub mod ring;
 pub mod shipper;
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+mod sim_disk;
 pub mod sink;
 pub mod slot;
 pub mod stats;
@@ -29,8 +31,10 @@ mod varint;
 
 pub use batch::Out;
 pub use event::{Action, Appended, ConnId, Event, Level, SlotId};
-pub use options::{Acks, Batching, Compression, LaneId, LaneSpec, Mode, Partitioner, ShipperOptions, SinkId, SinkSpec};
+pub use options::{
+    Acks, Batching, Compression, LaneId, LaneSpec, Mode, Overflow, Partitioner, ShipperOptions, SinkId, SinkSpec,
+};
 pub use ring::SlotMemory;
 pub use shipper::Shipper;
 pub use stats::{Lost, LostReason, Stats};
-pub use stored::{Origin, Stored};
+pub use stored::{FrameRef, Origin, Stored};

@@ -1,6 +1,8 @@
 //! What a shipper, a sink and a lane are told: values only, every limit named with its default. Which of APISIX's keys sets
 //! which field is `config`'s business.
 
+use super::stored::Origin;
+
 /// Milliseconds that a batch waits for more entries while its pipe is free.
 pub const LINGER_MS: u64 = 5;
 /// Bytes at which a batch is sealed while its pipe is free.
@@ -31,9 +33,27 @@ pub const DROP_REPORT_MS: u64 = 1_000;
 /// Bytes of the client id; a longer one is cut.
 pub const CLIENT_ID_BYTES: usize = 128;
 
+/// What is done with an entry when the ring has no room for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Overflow {
+    /// Batches go to the spool before that; when that is full too, the newest entry is dropped.
+    #[default]
+    Spool,
+    /// The newest entry is dropped (APISIX's way).
+    DropNewest,
+    /// The entry waits for room, and so does its client's next request.
+    Backpressure,
+}
+
 /// One core's shipper.
 #[derive(Clone, Debug)]
 pub struct ShipperOptions {
+    /// Who numbers batches: this start of this core.
+    pub origin: Origin,
+    /// True if there is a spool.
+    pub spool: bool,
+    /// True if the ring's memory outlives the process.
+    pub ring_stays: bool,
     /// Sent with every request; cut at [`CLIENT_ID_BYTES`].
     pub client_id: String,
     /// Where jitter and the choice of partitions start. Different per core and start.
@@ -65,6 +85,9 @@ pub struct ShipperOptions {
 impl Default for ShipperOptions {
     fn default() -> Self {
         Self {
+            origin: Origin::default(),
+            spool: false,
+            ring_stays: false,
             client_id: "tollgate".to_owned(),
             seed: 0,
             linger_ms: LINGER_MS,
@@ -136,6 +159,8 @@ pub struct SinkSpec {
     pub max_retry: Option<u32>,
     /// Pause before such a retry, in milliseconds; None: backoff with jitter.
     pub retry_delay_ms: Option<u32>,
+    /// What is done when the ring has no room.
+    pub overflow: Overflow,
 }
 
 impl SinkSpec {
@@ -149,6 +174,7 @@ impl SinkSpec {
             timeout_ms: 3_000,
             max_retry: None,
             retry_delay_ms: None,
+            overflow: Overflow::default(),
         }
     }
 }
@@ -195,6 +221,8 @@ pub struct LaneSpec {
     /// Entries of this lane that may be held; over it new ones are refused. Only set where the operator wrote
     /// `max_pending_entries` (APISIX-COMPAT §3.3).
     pub max_pending_entries: Option<u64>,
+    /// Content key under which the lane registry knows it, for batches that outlive the process; 0: none does.
+    pub stored_as: u64,
 }
 
 /// A sink of one shipper.

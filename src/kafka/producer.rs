@@ -246,6 +246,12 @@ impl Queue {
         self.settle(ring, resolved);
     }
 
+    /// Takes over batches of an earlier run, which are put in front: that producer goes on.
+    pub const fn resume(&mut self, producer: (i64, i16), next_sequence: i32, _scan_from: i64) {
+        self.producer = Some(producer);
+        self.next_sequence = next_sequence;
+    }
+
     /// The topic was created again: nothing that the old one's leader knew holds. What is not in flight gets a new identity.
     pub fn topic_created_again(&mut self) {
         (self.reset, self.draining) = (Reset::Epoch, true);
@@ -509,7 +515,7 @@ impl super::ring::Batch {
 }
 
 /// The sequence behind `records` records that begin at `sequence`; after `i32::MAX` comes 0 (KIP-98).
-fn sequence_after(sequence: i32, records: u32) -> i32 {
+pub(super) fn sequence_after(sequence: i32, records: u32) -> i32 {
     ((i64::from(sequence) + i64::from(records)) % (i64::from(i32::MAX) + 1)) as i32
 }
 

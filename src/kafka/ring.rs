@@ -6,6 +6,8 @@
 
 use super::batch::{HEADROOM_BYTES, Identity, Sealed, TAILROOM_BYTES};
 use super::event::SlotId;
+use super::slot;
+use super::stored::FrameRef;
 
 /// The fewest slots a ring may have: one fills while one is in flight.
 pub const SLOTS_MIN: usize = 2;
@@ -19,6 +21,10 @@ pub trait SlotMemory {
     fn bytes(&self) -> &[u8];
     /// All of it, to write.
     fn bytes_mut(&mut self) -> &mut [u8];
+    /// Makes sure that it can be written to; called once, before it is first used. False: there is no memory for it.
+    fn commit(&mut self) -> bool {
+        true
+    }
 }
 
 impl SlotMemory for Vec<u8> {
@@ -46,6 +52,10 @@ pub enum State {
     /// Its sequence was not the one expected (45) though an earlier attempt may have been appended: whether it was shows with the
     /// batches behind it.
     Held,
+    /// A sealed batch is being written to the spool.
+    Spilling,
+    /// A batch is being read from the spool.
+    Loading,
     /// Resolved, but a write of it is still under way.
     Resolved,
 }
@@ -62,6 +72,10 @@ pub struct Wire {
 /// A sealed batch's way into Kafka.
 #[derive(Debug, Default)]
 pub struct Batch {
+    /// Hand-over order within its lane.
+    pub number: u64,
+    /// Its frame in the spool, if it was read from there.
+    pub frame: Option<FrameRef>,
     /// All that is left of it.
     pub whole: Sealed,
     /// What is sent next: all of it, or its first records after a MESSAGE_TOO_LARGE.
@@ -95,6 +109,7 @@ pub struct Batch {
 impl Batch {
     /// Begins anew with these records. The entries of each record stay.
     pub fn seal(&mut self, sealed: Sealed) {
+        self.frame = None;
         self.whole = sealed;
         self.part = sealed;
         self.identity = None;
@@ -166,6 +181,8 @@ pub struct Slot<M> {
 pub struct Ring<M> {
     slots: Vec<Slot<M>>,
     free: Vec<SlotId>,
+    /// Slots below this number were in use before.
+    committed: u32,
 }
 
 impl<M: SlotMemory> Ring<M> {
@@ -173,7 +190,7 @@ impl<M: SlotMemory> Ring<M> {
     pub fn new(memory: Vec<M>) -> Self {
         let free = (0..memory.len() as u32).rev().map(SlotId).collect();
         let slot = |memory| Slot { memory, state: State::Free, batch: Batch::default(), pins: 0, lane: 0 };
-        Self { slots: memory.into_iter().map(slot).collect(), free }
+        Self { slots: memory.into_iter().map(slot).collect(), free, committed: 0 }
     }
 
     /// Slots in all.
@@ -210,6 +227,15 @@ impl<M: SlotMemory> Ring<M> {
     /// Takes the slot that was used last.
     pub fn take(&mut self, lane: u32) -> Option<SlotId> {
         let id = self.free.pop()?;
+        if id.0 >= self.committed {
+            // The stack gives new slots in their order.
+            self.committed = id.0 + 1;
+            if !self.slot_mut(id).memory.commit() {
+                // Neither this one nor those that were never used: they are not there.
+                self.free.retain(|other| other.0 < id.0);
+                return self.take(lane);
+            }
+        }
         let slot = self.slot_mut(id);
         slot.state = State::Open;
         slot.lane = lane;
@@ -220,6 +246,8 @@ impl<M: SlotMemory> Ring<M> {
     /// Gives a slot back, now or when the writes of it that are under way have ended. True: now.
     pub fn give_back(&mut self, id: SlotId) -> bool {
         let slot = self.slot_mut(id);
+        // The account is no part of what is being written out.
+        slot::free(slot.memory.bytes_mut());
         if slot.pins > 0 {
             slot.state = State::Resolved;
             return false;
@@ -245,7 +273,7 @@ mod tests {
 
     #[test]
     fn the_slot_used_last_is_taken_first() {
-        let mut ring = Ring::new(vec![vec![0u8; 8]; 3]);
+        let mut ring = Ring::new(vec![vec![0u8; 2_048]; 3]);
         let (first, second) = (ring.take(0), ring.take(0));
         assert_eq!((first, second), (Some(SlotId(0)), Some(SlotId(1))));
         assert!(ring.give_back(SlotId(0)));
@@ -254,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_slot_that_is_being_written_out_is_not_free_before_the_write_ends() {
-        let mut ring = Ring::new(vec![vec![0u8; 8]; 2]);
+        let mut ring = Ring::new(vec![vec![0u8; 2_048]; 2]);
         let id = ring.take(0).expect("free");
         ring.slot_mut(id).pins = 1;
         assert!(!ring.give_back(id));

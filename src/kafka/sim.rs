@@ -8,13 +8,15 @@ use super::codec::answers::{ApiRange, Metadata, Node, PartitionMetadata, Produce
 use super::codec::broker_side::{self, Asked, Body};
 use super::codec::requests;
 use super::event::{Action, Appended, ConnId, Event, Level, SlotId};
-use super::options::LaneId;
+use super::options::{LaneId, SinkSpec};
 use super::retry::Rng;
 use super::shipper::Shipper;
+use super::sim_disk::Disk;
+use super::stored::FrameRef;
 use crate::base::time::Now;
 use crate::base::{Mono, Wall};
 
-const MS: u64 = 1_000_000;
+pub const MS: u64 = 1_000_000;
 
 /// How bad the weather is: each number is one in so many; 0: never.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,7 +75,7 @@ struct Conn {
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Happening {
+pub enum Happening {
     Connected(ConnId),
     Refused(ConnId),
     Written(ConnId),
@@ -81,6 +83,8 @@ enum Happening {
     Arrived(ConnId, Vec<u8>),
     Answered(ConnId, Vec<u8>),
     Closed(ConnId),
+    Spilled(SlotId, Option<Vec<u8>>),
+    Loaded(SlotId, Option<FrameRef>),
     Tick,
 }
 
@@ -109,6 +113,10 @@ pub struct Sim {
     serial: u64,
     /// Per lane, in order: the numbers that were accepted.
     pub accepted: Vec<(LaneId, Vec<u64>)>,
+    /// The spool.
+    pub disk: Disk,
+    /// The sinks of lanes that may be stored, by the lanes' content key.
+    pub sinks: HashMap<u64, SinkSpec>,
 }
 
 pub fn all_versions() -> Vec<ApiRange> {
@@ -139,6 +147,8 @@ impl Sim {
             queue: BinaryHeap::new(),
             serial: 0,
             accepted: Vec::new(),
+            disk: Disk::default(),
+            sinks: HashMap::new(),
         };
         sim.later(50 * MS, Happening::Tick);
         sim
@@ -149,7 +159,7 @@ impl Sim {
         Now { mono: Mono::from_ns(self.now_ns), wall }
     }
 
-    fn chance(&mut self, one_in: u64) -> bool {
+    pub fn chance(&mut self, one_in: u64) -> bool {
         one_in > 0 && self.rng.below(one_in) == 0
     }
 
@@ -158,7 +168,7 @@ impl Sim {
         self.queue.push(Reverse((ns, self.serial, what)));
     }
 
-    fn later(&mut self, ns: u64, what: Happening) {
+    pub fn later(&mut self, ns: u64, what: Happening) {
         self.at(self.now_ns + ns, what);
     }
 
@@ -237,6 +247,8 @@ impl Sim {
                 self.tell(conn, Event::Closed { conn, reason: "connection reset" });
                 self.break_off(conn);
             }
+            Happening::Spilled(slot, bytes) => self.spilled(slot, bytes),
+            Happening::Loaded(slot, frame) => self.loaded(slot, frame),
             Happening::Tick => self.tick(),
         }
     }
@@ -249,7 +261,7 @@ impl Sim {
     }
 
     /// Carries out what the shipper asks, and looks after it.
-    fn after(&mut self) {
+    pub fn after(&mut self) {
         while let Some(action) = self.shipper.poll_action() {
             match action {
                 Action::Connect { conn, host, .. } => self.connect(conn, &host),
@@ -259,6 +271,13 @@ impl Sim {
                     self.write(conn, Some(slot), bytes, range);
                 }
                 Action::Close { conn } => self.break_off(conn),
+                Action::Spill { slot, range, .. } => {
+                    let bytes = self.shipper.slot_bytes(slot)[range].to_vec();
+                    self.spill(slot, bytes);
+                }
+                Action::Load { frame, slot } => self.load(frame, slot),
+                Action::Restate { frame, bytes } => self.restate_frame(frame, &bytes),
+                Action::FrameDone { frame } => self.frame_done(frame),
                 Action::Report { level, text } => self.reports.push((level, text)),
             }
         }
@@ -321,6 +340,17 @@ impl Sim {
         // Also for a connection that is gone, and sometimes after the answer.
         let delay = self.write_time();
         self.later(delay, Happening::Sent(id, slot, bytes, range.start));
+    }
+
+    /// Every connection of a gateway that is gone; what it had written may still arrive, but nobody hears of anything. Returns a
+    /// number that no connection had.
+    pub fn break_all(&mut self) -> u64 {
+        self.conns.values_mut().for_each(|conn| conn.open = false);
+        let old = std::mem::take(&mut self.queue);
+        let left =
+            old.into_iter().filter(|Reverse((_, _, what))| matches!(what, Happening::Arrived(..) | Happening::Tick));
+        self.queue = left.collect();
+        self.conns.keys().map(|conn| conn.0 + 1).max().unwrap_or(0)
     }
 
     fn break_off(&mut self, id: ConnId) {

@@ -78,6 +78,12 @@ pub fn free(memory: &mut [u8]) {
     publish(memory, STATE_AT, FREE);
 }
 
+/// What is said of the batch in the slot.
+pub fn account(memory: &[u8]) -> Option<Stored> {
+    let turn = usize::from(memory.get(STORED_TURN_AT)? & 1);
+    Stored::read(memory.get(STORED_AT + turn * STORED_BYTES..)?).ok()
+}
+
 /// True if something lies in the slot.
 pub fn is_used(memory: &[u8]) -> bool {
     memory.len() > RECORDS_START && memory[..4] == MAGIC && memory[STATE_AT] != FREE
@@ -92,8 +98,7 @@ pub fn recover(memory: &mut [u8]) -> Result<Option<Stored>, Damage> {
     if !is_used(memory) {
         return Ok(None);
     }
-    let at = STORED_AT + usize::from(memory[STORED_TURN_AT] & 1) * STORED_BYTES;
-    let mut stored = Stored::read(&memory[at..]).map_err(|_| Damage::Account)?;
+    let mut stored = account(memory).ok_or(Damage::Account)?;
     match memory[STATE_AT] {
         OPEN => {
             let mut batch = open_batch(memory).ok_or(Damage::Account)?;
@@ -121,8 +126,7 @@ pub fn recover(memory: &mut [u8]) -> Result<Option<Stored>, Damage> {
 /// alone. True if that was so.
 pub fn drop_carried(earlier: &mut [u8], later: &[u8]) -> bool {
     let whose = |memory: &[u8]| {
-        let at = STORED_AT + usize::from(memory[STORED_TURN_AT] & 1) * STORED_BYTES;
-        let stored = Stored::read(&memory[at..]).ok()?;
+        let stored = account(memory)?;
         (is_used(memory) && memory[STATE_AT] == OPEN).then_some((stored.lane, stored.origin, stored.number))
     };
     let (Some(one), Some(other)) = (whose(earlier), whose(later)) else { return false };

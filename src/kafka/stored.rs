@@ -32,6 +32,21 @@ pub struct Origin {
     pub core: u32,
 }
 
+/// Where a frame (a [`Stored`] and its batch) lies in the spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FrameRef {
+    /// Content key of the lane.
+    pub lane: u64,
+    /// Who numbered its batches.
+    pub origin: Origin,
+    /// Number of the file among those of lane and origin.
+    pub segment: u32,
+    /// Where in the file, in bytes.
+    pub offset: u64,
+    /// Size of the frame, in bytes.
+    pub bytes: u32,
+}
+
 /// A batch that may outlive the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -75,6 +90,11 @@ pub enum Unreadable {
 }
 
 impl Stored {
+    /// Entries that are not resolved.
+    pub const fn entries_left(&self) -> u64 {
+        self.sealed.entries.saturating_sub(self.skip)
+    }
+
     /// Bytes of the batch behind it.
     pub const fn batch_bytes(&self) -> usize {
         self.sealed.end - HEADROOM_BYTES

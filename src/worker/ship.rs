@@ -197,6 +197,10 @@ impl Ship {
                 let pinned = self.shipper.borrow().slot_bytes(slot).pinned(range);
                 self.queue(conn, Outgoing::Batch(slot, pinned));
             }
+            // No spool is configured yet.
+            Action::Spill { slot, .. } => self.tell(Event::Spilled { slot, frame: None }),
+            Action::Load { slot, .. } => self.tell(Event::Loaded { slot, read: false }),
+            Action::Restate { .. } | Action::FrameDone { .. } => {}
             Action::Close { conn } => {
                 if let Some(link) = self.links.borrow_mut().remove(&conn) {
                     link.close();

@@ -157,6 +157,7 @@ fn read(
             Some("murmur2") => Partitioner::Murmur2,
             _ => Partitioner::default(),
         },
+        stored_as: 0,
         max_pending_entries: field::integer(metadata, "max_pending_entries"),
         captures: captures(plan, request_body.as_ref(), response_body.as_ref()),
         plan: Arc::clone(plan),

@@ -66,6 +66,9 @@ fn kafka(kafka: &Section<'_>, slot_bytes: u64) -> ShipperOptions {
     let ms = |key: &str, default: u64| kafka.number(key, 1..=MS_MOST, default);
     ShipperOptions {
         client_id: kafka.text("client_id").unwrap_or(default.client_id),
+        origin: default.origin,
+        spool: default.spool,
+        ring_stays: default.ring_stays,
         seed: default.seed,
         linger_ms: kafka.number("linger_ms", 0..=60_000, default.linger_ms),
         batch_bytes: kafka

@@ -1,6 +1,7 @@
 //! From a sealed batch to its outcome: a partition, a leader, an identity, a request; and what the answer does.
 
-use super::Shipper;
+use super::spill::stored;
+use super::{Ending, Shipper};
 use crate::base::Mono;
 use crate::kafka::codec::answers;
 use crate::kafka::codec::requests::{self, Caller};
@@ -14,7 +15,9 @@ use crate::kafka::partition;
 use crate::kafka::producer::{Next, Outcome, Patience, Queue, Resolved};
 use crate::kafka::retry::{self, Backoff, Verdict};
 use crate::kafka::ring::{SlotMemory, State};
+use crate::kafka::slot;
 use crate::kafka::stats::LostReason;
+use crate::kafka::stored::Stored;
 
 /// Bytes below which a learnt limit of batches does not fall.
 const BATCH_BYTES_MIN: usize = 1024;
@@ -25,6 +28,10 @@ impl<M: SlotMemory> Shipper<M> {
     /// Does for one lane what can be done now.
     pub(super) fn drive_lane(&mut self, index: usize, now: Mono) {
         self.seal_if_due(index, now);
+        self.drive_tail(index, now);
+        if self.ending == Ending::Stowing || self.is_behind(index) {
+            return;
+        }
         self.assign(index, now);
         for at in 0..self.lanes[index].queues.len() {
             if !self.lanes[index].queues[at].batches.is_empty() {
@@ -73,6 +80,11 @@ impl<M: SlotMemory> Shipper<M> {
                     partition
                 }
             };
+            // Also if this process ends before it is sent: otherwise it could follow, in that partition, what came after it.
+            let slot = self.ring.slot_mut(id);
+            let account = lane.account(slot.batch.number);
+            let account = Stored { sealed: slot.batch.whole, partition: Some(partition), ..account };
+            slot::restate(slot.memory.bytes_mut(), &account);
             if let Some(queue) = lane.queue(partition) {
                 queue.batches.push_back(id);
             }
@@ -134,6 +146,7 @@ impl<M: SlotMemory> Shipper<M> {
             self.report_lost(index, at, one, now);
         }
         if one.whole {
+            self.frame_done(one.slot);
             self.give_back(one.slot);
         }
     }
@@ -238,6 +251,9 @@ impl<M: SlotMemory> Shipper<M> {
         if topic.id == [0; 16] {
             version = version.min(PRODUCE_VERSION_TOPIC_ID - 1);
         }
+        let memory = self.ring.slot_mut(id);
+        slot::restate(memory.memory.bytes_mut(), &stored(lane, sink, &memory.batch, at as i32));
+        let queue = &mut lane.queues[at];
         let patience_ms = (u64::from(sink.spec.timeout_ms) + PRODUCE_GRACE_MS).max(self.options.request_timeout_ms);
         let purpose = Purpose::Produce { version, lane: index as u32, partition: at as i32, slot: id };
         let request = Head {
@@ -395,7 +411,8 @@ impl<M: SlotMemory> Shipper<M> {
             lane.queues.push(Queue::default());
         }
         let waiting = std::mem::take(&mut lane.waiting);
-        lane.queues[0].batches.extend(waiting);
+        let unspilled = std::mem::take(&mut lane.tail.queue);
+        lane.queues[0].batches.extend(waiting.into_iter().chain(unspilled));
         for at in 0..self.lanes[index].queues.len() {
             self.with_queue(index, at, now, |queue, ring, _, resolved| queue.abandon(ring, reason, resolved));
         }

@@ -121,6 +121,7 @@ impl<M: SlotMemory> Shipper<M> {
         let why = match one.outcome {
             Outcome::Lost(LostReason::TooLarge) => error_name(retry::MESSAGE_TOO_LARGE),
             Outcome::Lost(LostReason::Shutdown) => "the shutdown's deadline",
+            Outcome::Lost(LostReason::Spool) => "its frame in the spool cannot be read",
             Outcome::Lost(_) | Outcome::InDoubt => lane.queues[at].last_error.map_or("no answer", error_name),
             Outcome::Delivered => return,
         };
@@ -165,6 +166,52 @@ impl<M: SlotMemory> Shipper<M> {
             "log entry too large, topic: {}: {bytes} bytes do not fit one Kafka message; {count} records dropped; \
              log smaller bodies",
             lane.spec.topic
+        );
+        self.say(Level::Error, text);
+    }
+
+    /// A lane's batches go to the spool now.
+    pub(super) fn report_spooling(&mut self, index: usize) {
+        let lane = &mut self.lanes[index];
+        lane.tail.reported = false;
+        if std::mem::replace(&mut lane.tail.announced, true) {
+            return;
+        }
+        let text = format!(
+            "topic {}: Kafka takes records too slowly for the ring; they go to the spool on disk and are sent from there",
+            lane.spec.topic
+        );
+        self.say(Level::Warn, text);
+    }
+
+    /// Nothing of a lane is in the spool any more.
+    pub(super) fn report_unspooled(&mut self, index: usize) {
+        let lane = &mut self.lanes[index];
+        if std::mem::take(&mut lane.tail.announced) {
+            let text = format!("topic {}: the spool is empty again", lane.spec.topic);
+            self.say(Level::Info, text);
+        }
+    }
+
+    /// The spool takes nothing.
+    pub(super) fn report_spool_full(&mut self, index: usize) {
+        let lane = &mut self.lanes[index];
+        if std::mem::replace(&mut lane.tail.reported, true) {
+            return;
+        }
+        let text = format!(
+            "topic {}: the spool takes nothing more: {} records are held, and new ones are dropped once the ring is full; \
+             raise tollgate.spool.bytes or make room on its disk",
+            lane.spec.topic, lane.held
+        );
+        self.say(Level::Error, text);
+    }
+
+    /// A frame of the spool cannot be read.
+    pub(super) fn report_frame_lost(&mut self, index: usize, entries: u64) {
+        let text = format!(
+            "topic {}: a frame of the spool cannot be read: {entries} records are lost; `tollgate spool verify` says which",
+            self.lanes[index].spec.topic
         );
         self.say(Level::Error, text);
     }

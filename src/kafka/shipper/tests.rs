@@ -27,6 +27,7 @@ fn lane_spec(sink: SinkId, topic: &str) -> LaneSpec {
         partitioner: Partitioner::Murmur2,
         batching: Batching::Each,
         max_pending_entries: None,
+        stored_as: 0,
     }
 }
 
