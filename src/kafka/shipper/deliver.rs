@@ -13,7 +13,7 @@ use crate::kafka::options::{Acks, PRODUCE_GRACE_MS};
 use crate::kafka::partition;
 use crate::kafka::producer::{Next, Outcome, Patience, Queue, Resolved};
 use crate::kafka::retry::{self, Backoff, Verdict};
-use crate::kafka::ring::{SlotMemory, State};
+use crate::kafka::ring::{Attempt, SlotMemory, State};
 use crate::kafka::stats::LostReason;
 
 /// Bytes below which a learnt limit of batches does not fall.
@@ -251,6 +251,13 @@ impl<M: SlotMemory> Shipper<M> {
             partition: at as i32,
         };
         let slot = self.ring.slot_mut(id);
+        // All of it, and the identity beside it, before the first byte can leave.
+        slot.batch.attempt = Some(Attempt {
+            partition: at as i32,
+            topic_id: topic.id,
+            scan_from: queue.scan_from(),
+            cluster: sink.cluster,
+        });
         // The topic is known to Kafka and the tailroom is the batch's own, so that there is room; an empty request would be
         // answered by a closed connection.
         let conn = connection.id;
@@ -288,7 +295,7 @@ impl<M: SlotMemory> Shipper<M> {
         }
         let (before, refused_bytes) = (self.stats.delivered, self.ring.slot(slot).batch.part_bytes());
         let verdict = self.with_queue(index, at, now, |queue, ring, time, resolved| {
-            queue.answered(ring, slot, answer.error, time, resolved)
+            queue.answered(ring, slot, (answer.error, answer.base_offset), time, resolved)
         });
         let hinted = self.take_hint(index, at, &answer);
         match verdict {
