@@ -456,12 +456,26 @@ pub fn crc_is_right(memory: &[u8], end: usize) -> bool {
     number(8) as usize == batch.len() - LENGTH_FROM && number(CRC_AT) == crc32c::crc32c(&batch[CRC_FROM..])
 }
 
-/// The entries of each record of a batch of arrays.
-pub fn record_entries(_memory: &[u8], sealed: &Sealed, to: &mut Vec<u32>) {
-    // All of them are counted in the first until the array scanner is here.
+/// The entries of each record of an uncompressed batch of arrays, as far as its bytes are records.
+pub fn record_entries(memory: &[u8], sealed: &Sealed, to: &mut Vec<u32>) {
     to.clear();
-    to.push((sealed.entries as u32).saturating_sub(sealed.records - 1));
-    to.resize(sealed.records as usize, 1);
+    let mut at = RECORDS_START;
+    for _ in 0..sealed.records {
+        let Some((next, value)) = record_value(memory, at, sealed.end) else { return };
+        to.push(super::array::count_elements(value));
+        at = next;
+    }
+}
+
+/// Where the record at `at` ends, and its value.
+fn record_value(memory: &[u8], at: usize, end: usize) -> Option<(usize, &[u8])> {
+    let (len, body) = read_signed(memory, at)?;
+    let next = body.checked_add(usize::try_from(len).ok()?).filter(|next| *next <= end)?;
+    let (_, at) = read_signed(memory, body + 1)?; // attributes, timestamp delta
+    let (_, at) = read_signed(memory, at)?; // offset delta
+    let (key_len, at) = read_signed(memory, at)?;
+    let (value_len, at) = read_signed(memory, at + usize::try_from(key_len).unwrap_or(0))?;
+    Some((next, memory.get(at..at.checked_add(usize::try_from(value_len).ok()?)?)?))
 }
 
 /// Where the first `count` uncompressed records end that begin at `from`. None if these are not `count` whole records before

@@ -1,12 +1,14 @@
 //! Pure: how records reach Kafka, and how they are read back. Record batches in wire layout, the ring they lie in, the producer as
 //! a state machine.
 
+pub mod array;
 pub mod batch;
 #[cfg(test)]
 mod batch_tests;
 pub mod codec;
 pub mod compress;
 pub mod connection;
+pub mod cut;
 pub mod decompress;
 pub mod event;
 pub mod head;

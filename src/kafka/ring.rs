@@ -69,6 +69,20 @@ pub struct Wire {
     pub sealed: Sealed,
 }
 
+/// What must be known of a batch's last attempt to find out, later and perhaps in another process, what became of it. Beside it
+/// stand the batch's identity and `skip_entries`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Where it went.
+    pub partition: i32,
+    /// The topic's id; zero: not told.
+    pub topic_id: [u8; 16],
+    /// An offset of the partition before which it cannot lie; -1: not known.
+    pub scan_from: i64,
+    /// `sink::cluster_hash` of the cluster's id; 0: not told.
+    pub cluster: u64,
+}
+
 /// A sealed batch's way into Kafka.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -84,6 +98,11 @@ pub struct Batch {
     pub identity: Option<Identity>,
     /// True if an attempt's outcome could not be learnt.
     pub doubt: bool,
+    /// True if an earlier process sent it without an identity, so that nobody can be asked: it is sent again, and counts as in
+    /// doubt once it is acknowledged (it is there at least once).
+    pub resent_blind: bool,
+    /// The last attempt; None: there was none.
+    pub attempt: Option<Attempt>,
     /// Attempts that failed.
     pub failures: u32,
     /// True if it was ever sent.
@@ -114,6 +133,8 @@ impl Batch {
         self.part = sealed;
         self.identity = None;
         self.doubt = false;
+        self.resent_blind = false;
+        self.attempt = None;
         self.failures = 0;
         self.sent = false;
         self.headed = false;

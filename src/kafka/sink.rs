@@ -26,6 +26,8 @@ pub struct Sink {
     pub brokers: Brokers,
     /// Topics of its lanes.
     pub topics: Vec<Topic>,
+    /// [`cluster_hash`] of the cluster's id; 0: not told.
+    pub cluster: u64,
     /// When Metadata is asked for.
     pub metadata: Schedule,
     /// True once the cluster refused to give producer ids.
@@ -44,6 +46,7 @@ impl Sink {
             slots: 0,
             brokers,
             topics: Vec::new(),
+            cluster: 0,
             metadata: Schedule::default(),
             idempotence_denied: false,
             trouble: None,
@@ -76,5 +79,22 @@ impl Sink {
     pub fn name(&self) -> String {
         let list: Vec<String> = self.spec.bootstrap.iter().map(|(host, port)| format!("{host}:{port}")).collect();
         list.join(",")
+    }
+}
+
+/// A cluster's id as a number that stays (FNV-1a, 64 bits): whether a batch was sent to this cluster shows by it. Never 0.
+pub fn cluster_hash(id: &str) -> u64 {
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    id.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, mix).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cluster_hash;
+
+    #[test]
+    fn the_hash_is_fnv_1a_so_that_it_stays_from_version_to_version() {
+        assert_eq!(cluster_hash("a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(cluster_hash("foobar"), 0x8594_4171_f739_67e8);
     }
 }

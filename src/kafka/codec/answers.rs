@@ -76,6 +76,8 @@ pub struct TopicMetadata {
 pub struct Metadata {
     /// How long to be silent (KIP-219).
     pub throttle_ms: i32,
+    /// The cluster's id; None before version 2.
+    pub cluster_id: Option<String>,
     /// Every live broker.
     pub nodes: Vec<Node>,
     /// The topics that were asked for.
@@ -143,7 +145,7 @@ pub fn metadata(body: &[u8], version: i16) -> Option<Metadata> {
         answer.nodes.push(node(&mut reader)?);
     }
     if version >= 2 {
-        reader.nullable_string()?; // cluster id
+        answer.cluster_id = reader.nullable_string()?.map(str::to_owned);
     }
     reader.int32()?; // controller
     for _ in 0..reader.count()? {

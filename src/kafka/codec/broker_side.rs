@@ -145,6 +145,9 @@ pub fn metadata(correlation: i32, version: i16, answer: &Metadata) -> Vec<u8> {
     let mut response = MetadataResponse::default()
         .with_brokers(answer.nodes.iter().map(broker).collect())
         .with_topics(answer.topics.iter().map(topic).collect());
+    if version >= 2 {
+        response = response.with_cluster_id(answer.cluster_id.as_deref().map(string));
+    }
     if version >= 3 {
         response = response.with_throttle_time_ms(answer.throttle_ms);
     }

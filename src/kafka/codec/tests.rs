@@ -47,6 +47,9 @@ fn every_version_of_every_answer_is_read() {
         let mut expected = some_metadata();
         let answer = broker_side::metadata(77, version, &expected);
         expected.throttle_ms = if version >= 3 { 9 } else { 0 };
+        if version < 2 {
+            expected.cluster_id = None;
+        }
         if version < 10 {
             expected.topics[0].id = [0; 16];
         }
@@ -122,6 +125,7 @@ fn some_metadata() -> Metadata {
     let partition = |index, leader| PartitionMetadata { error: 0, index, leader, leader_epoch: 4 };
     Metadata {
         throttle_ms: 9,
+        cluster_id: Some("MkU3OEVBNTcwNTJENDM2Qg".to_owned()),
         nodes: vec![
             Node { id: 1, host: "broker-1".to_owned(), port: 9092 },
             Node { id: 2, host: "::1".to_owned(), port: 65535 },

@@ -14,7 +14,7 @@ use crate::kafka::options::{Acks, PRODUCE_GRACE_MS};
 use crate::kafka::partition;
 use crate::kafka::producer::{Next, Outcome, Patience, Queue, Resolved};
 use crate::kafka::retry::{self, Backoff, Verdict};
-use crate::kafka::ring::{SlotMemory, State};
+use crate::kafka::ring::{Attempt, SlotMemory, State};
 use crate::kafka::slot;
 use crate::kafka::stats::LostReason;
 use crate::kafka::stored::Stored;
@@ -240,6 +240,7 @@ impl<M: SlotMemory> Shipper<M> {
         let lane = &mut self.lanes[index];
         let sink = &self.sinks[lane.sink];
         let idempotent = sink.is_idempotent();
+        let account = lane.account(self.ring.slot(id).batch.number);
         let queue = &mut lane.queues[at];
         if queue.prepare(&mut self.ring, id, idempotent, &mut self.compressor).is_none() {
             self.with_queue(index, at, now, |queue, ring, _, resolved| queue.drop_unsendable(ring, id, resolved));
@@ -251,9 +252,6 @@ impl<M: SlotMemory> Shipper<M> {
         if topic.id == [0; 16] {
             version = version.min(PRODUCE_VERSION_TOPIC_ID - 1);
         }
-        let memory = self.ring.slot_mut(id);
-        slot::restate(memory.memory.bytes_mut(), &stored(lane, sink, &memory.batch, at as i32));
-        let queue = &mut lane.queues[at];
         let patience_ms = (u64::from(sink.spec.timeout_ms) + PRODUCE_GRACE_MS).max(self.options.request_timeout_ms);
         let purpose = Purpose::Produce { version, lane: index as u32, partition: at as i32, slot: id };
         let request = Head {
@@ -267,6 +265,15 @@ impl<M: SlotMemory> Shipper<M> {
             partition: at as i32,
         };
         let slot = self.ring.slot_mut(id);
+        // All of it, and the identity beside it, before the first byte can leave.
+        slot.batch.attempt = Some(Attempt {
+            partition: at as i32,
+            topic_id: topic.id,
+            scan_from: queue.scan_from(),
+            cluster: sink.cluster,
+        });
+        let account = stored(account, &slot.batch);
+        slot::restate(slot.memory.bytes_mut(), &account);
         // The topic is known to Kafka and the tailroom is the batch's own, so that there is room; an empty request would be
         // answered by a closed connection.
         let conn = connection.id;
@@ -304,7 +311,7 @@ impl<M: SlotMemory> Shipper<M> {
         }
         let (before, refused_bytes) = (self.stats.delivered, self.ring.slot(slot).batch.part_bytes());
         let verdict = self.with_queue(index, at, now, |queue, ring, time, resolved| {
-            queue.answered(ring, slot, answer.error, time, resolved)
+            queue.answered(ring, slot, (answer.error, answer.base_offset), time, resolved)
         });
         let hinted = self.take_hint(index, at, &answer);
         match verdict {

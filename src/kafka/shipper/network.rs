@@ -8,7 +8,7 @@ use crate::kafka::connection::{Connection, Phase, Purpose, Welcome};
 use crate::kafka::event::{Action, ConnId};
 use crate::kafka::retry::Backoff;
 use crate::kafka::ring::SlotMemory;
-use crate::kafka::sink::Trouble;
+use crate::kafka::sink::{Trouble, cluster_hash};
 
 /// Milliseconds that a connection being made is waited for before the next broker of the list is tried beside it.
 const HEDGE_MS: u64 = 1_000;
@@ -222,6 +222,7 @@ impl<M: SlotMemory> Shipper<M> {
         let answer = answers::metadata(body, version)?;
         self.connections[at].throttle(now, answer.throttle_ms);
         let sink = &mut self.sinks[index];
+        sink.cluster = answer.cluster_id.as_deref().map_or(sink.cluster, cluster_hash);
         let (stale, moved) = sink.brokers.adopt(&answer.nodes);
         for news in &answer.topics {
             if let Some(topic) = sink.topics.iter_mut().find(|topic| topic.name == news.name) {

@@ -11,8 +11,7 @@ use crate::kafka::event::{Action, SlotId};
 use crate::kafka::lane::{Lane, Resume, Spooled};
 use crate::kafka::options::{Batching, LaneId, LaneSpec, Overflow};
 use crate::kafka::producer::{Queue, sequence_after};
-use crate::kafka::ring::{Batch, SlotMemory, State};
-use crate::kafka::sink::Sink;
+use crate::kafka::ring::{Attempt, Batch, SlotMemory, State};
 use crate::kafka::slot;
 use crate::kafka::stats::LostReason;
 use crate::kafka::stored::{FrameRef, STORED_AT, STORED_BYTES, Stored};
@@ -28,15 +27,18 @@ const SPOOL_RETRY_MS: u64 = 500;
 /// Reads of one frame that fail before its entries are given up.
 const LOAD_TRIES: u32 = 5;
 
-/// What must be known of a sealed batch if this process ends now.
-pub(super) fn stored(lane: &Lane, sink: &Sink, batch: &Batch, partition: i32) -> Stored {
+/// What must be known of a batch that is about to be sent if this process ends then; `account` is how its account began.
+pub(super) fn stored(account: Stored, batch: &Batch) -> Stored {
+    let Some(attempt) = batch.attempt else { return account };
     Stored {
         sealed: batch.whole,
-        partition: Some(partition),
+        partition: Some(attempt.partition),
         identity: batch.identity,
-        topic_id: sink.topics[lane.topic].id,
+        topic_id: attempt.topic_id,
+        scan_from: attempt.scan_from,
+        cluster: attempt.cluster,
         sent: true,
-        ..lane.account(batch.number)
+        ..account
     }
 }
 
@@ -200,8 +202,14 @@ impl<M: SlotMemory> Shipper<M> {
             return lane.waiting.push_back(id);
         };
         if stored.sent {
-            slot.batch.identity = stored.identity;
+            let cluster = self.sinks[lane.sink].cluster;
+            // Another cluster cannot say what became of it.
+            let may_ask = stored.cluster == 0 || cluster == 0 || stored.cluster == cluster;
+            slot.batch.identity = stored.identity.filter(|_| may_ask);
+            slot.batch.resent_blind = slot.batch.identity.is_none();
             (slot.batch.sent, slot.batch.doubt) = (true, true);
+            let Stored { topic_id, scan_from, cluster, .. } = stored;
+            slot.batch.attempt = Some(Attempt { partition, topic_id, scan_from, cluster });
         }
         let at = usize::try_from(partition).unwrap_or(0);
         while lane.queues.len() <= at {
