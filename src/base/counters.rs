@@ -54,6 +54,8 @@ counters! {
     EntriesDropped = "tollgate_log_entries_dropped_total", Counter;
     /// Log entries refused because they are larger than a Kafka message may be.
     EntriesTooLarge = "tollgate_log_entries_too_large_total", Counter;
+    /// Requests that waited because the ring was full (`overflow: backpressure`).
+    RequestsHeldBack = "tollgate_requests_held_back_total", Counter;
     /// Bodies cut at the per-core capture budget.
     BodiesCut = "tollgate_log_bodies_cut_total", Counter;
     /// Ring slots in use now.

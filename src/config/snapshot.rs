@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub global_loggers: Vec<LoggerIndex>,
     /// What must be captured for `global_loggers` alone (requests without a route).
     pub global_captures: Captures,
+    /// True if some logger makes requests wait while the ring is full.
+    pub holds_back: bool,
 }
 
 impl Snapshot {

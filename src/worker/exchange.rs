@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::admin;
 use super::connection::{After, Client};
@@ -18,6 +19,9 @@ use crate::http::request::BodyLength;
 use crate::http::uri;
 use crate::route::{RouteIndex, RouteQuery, UriParams};
 
+/// Between two looks whether the ring has room again.
+const ROOM_PAUSE: Duration = Duration::from_millis(5);
+
 /// Serves the request whose head stands in `client.input`.
 pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) -> After {
     client.requests += 1;
@@ -33,6 +37,9 @@ pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) ->
     let live = core.live();
     let route = find(client, scratch, &live, core);
     record::filter(core, client, scratch, &live, route);
+    if live.snapshot.holds_back {
+        hold_back(core, scratch, &live, route).await;
+    }
     start_captures(core, scratch, route.map_or(live.snapshot.global_captures, |route| route.captures));
     let after = match route.map(|route| (route, route.upstream)) {
         None => answer_with(core, client, scratch, 404, ROUTE_NOT_FOUND).await,
@@ -41,6 +48,17 @@ pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) ->
     };
     record::record(core, client, scratch, &live, route);
     after
+}
+
+/// Waits while a logger whose overflow is `backpressure` has no room for the record of this request. Ends with the drain.
+async fn hold_back(core: &Core, scratch: &Scratch, live: &Live, route: Option<&RouteSpec>) {
+    let full = || record::held_back(core, scratch, live, route);
+    if full() {
+        core.counters.add(Counter::RequestsHeldBack, 1);
+        while full() && !core.draining.get() {
+            monoio::time::sleep(ROOM_PAUSE).await;
+        }
+    }
 }
 
 /// Normalised path, host, and who the client is.

@@ -9,6 +9,7 @@ use super::scratch::Scratch;
 use crate::base::counters::Counter;
 use crate::base::time::Now;
 use crate::config::snapshot::{BodyRule, LoggerIndex, LoggerSpec, PassHost, RouteSpec, RouteUpstream};
+use crate::kafka::Overflow;
 use crate::log::body::Cut;
 use crate::log::exchange::{Captured, ClientView, Exchange, Forwarded, Head, RequestView, ResponseView, UpstreamView};
 use crate::log::{Include, Variable};
@@ -56,6 +57,14 @@ pub fn record(core: &Rc<Core>, client: &Client, scratch: &mut Scratch, live: &Li
         }
         body.release(&mut core.capture_budget.borrow_mut());
     }
+}
+
+/// True if a logger of this request has no room for its record and makes requests wait.
+pub fn held_back(core: &Core, scratch: &Scratch, live: &Live, route: Option<&RouteSpec>) -> bool {
+    let waits = |logger: &LoggerIndex| live.snapshot.logger(*logger).sink.overflow == Overflow::Backpressure;
+    loggers(live, route)
+        .filter(|logger| waits(logger) && !scratch.silent.contains(logger))
+        .any(|logger| !core.ship.has_room(live.lanes[logger.0 as usize]))
 }
 
 fn append(core: &Rc<Core>, live: &Live, logger: LoggerIndex, exchange: &Exchange<'_>) {

@@ -101,6 +101,11 @@ impl Ship {
         appended
     }
 
+    /// See [`Shipper::has_room`].
+    pub fn has_room(&self, lane: LaneId) -> bool {
+        self.shipper.borrow().has_room(lane)
+    }
+
     /// Looks at or changes the shipper, then does what it wants done.
     pub fn with<T>(self: &Rc<Self>, ask: impl FnOnce(&mut Shipper<MappedSlot>) -> T) -> T {
         let answer = ask(&mut self.shipper.borrow_mut());

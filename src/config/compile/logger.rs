@@ -12,7 +12,7 @@ use crate::config::documents::Documents;
 use crate::config::resource::Kind;
 use crate::config::schema::KAFKA_LOGGER;
 use crate::config::snapshot::{BodyRule, Captures, LoggerIndex, LoggerSpec};
-use crate::kafka::{Acks, Batching, Compression, Mode, Partitioner, SinkSpec};
+use crate::kafka::{Acks, Batching, Compression, Mode, Overflow, Partitioner, SinkSpec};
 use crate::log::plan::EntryPlace;
 use crate::log::{Plan, PlanSpec, Variable, choose_format};
 use crate::route::Expr;
@@ -263,6 +263,11 @@ fn sink(attributes: &Value) -> SinkSpec {
         // They bind only where the operator wrote them (ARCHITECTURE §4).
         max_retry: field::integer(attributes, "max_retry_count"),
         retry_delay_ms: ms("retry_delay"),
+        overflow: match field::text(attributes, "overflow") {
+            Some("drop_newest") => Overflow::DropNewest,
+            Some("backpressure") => Overflow::Backpressure,
+            _ => Overflow::Spool,
+        },
         ..default
     }
 }

@@ -9,6 +9,7 @@ use super::Problem;
 use super::documents::Documents;
 use super::file::FileConfig;
 use super::snapshot::{Keepalive, Snapshot};
+use crate::kafka::Overflow;
 use crate::route::RouterMode;
 
 mod content;
@@ -65,13 +66,15 @@ pub fn compile(documents: &Documents, options: &CompileOptions, resolve: &dyn Fn
     routes.add_all(&mut findings);
     let (routes, route_specs) = routes.finish(options.router);
     let (upstreams, node_sets, unresolved) = upstreams.finish();
+    let loggers = loggers.finish();
     let snapshot = Snapshot {
+        holds_back: loggers.iter().any(|logger| logger.sink.overflow == Overflow::Backpressure),
         revision: documents.revision,
         routes,
         route_specs,
         upstreams,
         node_sets,
-        loggers: loggers.finish(),
+        loggers,
         global_loggers,
         global_captures,
     };

@@ -1,4 +1,4 @@
-//! kafka-logger's attributes and metadata (APISIX-COMPAT §1.1, §2.1). Ours beside APISIX's: `compression`, `partitioner`, and
+//! kafka-logger's attributes and metadata (APISIX-COMPAT §1.1, §2.1). Ours beside APISIX's: `compression`, `partitioner`, `overflow`, and
 //! `required_acks` without a default: unset means all replicas.
 
 use serde_json::{Map, Value, json};
@@ -94,6 +94,10 @@ fn producer() -> Value {
         "meta_refresh_interval": {"type": "integer", "minimum": 1, "default": 30},
         "api_version": {"type": "integer", "default": 1, "enum": [0, 1, 2]},
         "compression": {"type": "string", "default": "none", "enum": ["none", "lz4", "zstd", "gzip", "snappy"]},
+        "overflow": {
+            "type": "string", "default": "spool", "enum": ["spool", "drop_newest", "backpressure"],
+            "description": "what is done when the ring is full",
+        },
         "partitioner": {"type": "string", "enum": ["murmur2", "crc32"], "description": "which partition a key means"},
     })
 }

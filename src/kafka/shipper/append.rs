@@ -16,6 +16,8 @@ use crate::kafka::stored::Stored;
 const LANE_RESERVE: usize = 4;
 /// See [`LANE_RESERVE`]: one fills while one is in flight.
 const LANE_SLOTS: u32 = 2;
+/// See [`Shipper::has_room`]: one in so many slots is kept for exchanges that had begun.
+const ROOM_SHARE: usize = 4;
 /// Below this share of free slots (one in so many) open batches are sealed early.
 const NEED_SHARE: usize = 8;
 
@@ -48,6 +50,12 @@ impl<M: SlotMemory> Shipper<M> {
             }
         }
         self.append_to_next(index, now, render)
+    }
+
+    /// False while a lane whose overflow is `Backpressure` should get no new requests: the ring is nearly full. What is on its way
+    /// then still fits.
+    pub fn has_room(&self, lane: LaneId) -> bool {
+        self.index_of(lane).is_none() || self.ring.free() > self.ring.len() / ROOM_SHARE
     }
 
     /// The open batch is full, or there is none: seals it and begins the next with this entry.
