@@ -33,4 +33,4 @@ pub use options::{Acks, Batching, Compression, LaneId, LaneSpec, Mode, Partition
 pub use ring::SlotMemory;
 pub use shipper::Shipper;
 pub use stats::{Lost, LostReason, Stats};
-pub use stored::{Origin, Stored};
+pub use stored::{FrameRef, Origin, Stored};
