@@ -18,3 +18,14 @@ mod store_tests;
 
 pub use segment::{Damage, Frame, Scan, SegmentId, Why, scan};
 pub use store::{FileAction, Full, LaneCount, Placed, Store};
+
+/// When what was written is made to survive a loss of power. What the process leaves when it is killed needs none of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// Never: the system writes in its own time, mostly within half a minute.
+    Never,
+    /// All that was written since, every so often.
+    Interval,
+    /// Each batch, before it counts as spooled.
+    Batch,
+}
