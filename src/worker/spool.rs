@@ -116,7 +116,12 @@ pub struct Spool {
     /// Nothing is written before.
     paused_until: Cell<Mono>,
     trouble: Cell<Option<SpoolError>>,
+    /// A line said that it is in trouble.
+    said: Cell<bool>,
+    /// No line before.
     say_from: Cell<Mono>,
+    /// No line about marks before.
+    say_mark_from: Cell<Mono>,
     clock: Rc<Clock>,
 }
 
@@ -137,7 +142,9 @@ impl Spool {
             busy: Cell::new(0),
             paused_until: Cell::default(),
             trouble: Cell::new(None),
+            said: Cell::new(false),
             say_from: Cell::default(),
+            say_mark_from: Cell::default(),
             clock,
         })
     }
@@ -297,9 +304,7 @@ impl Spool {
         let actions = self.store.borrow_mut().failed(frame);
         self.queue(actions);
         self.paused_until.set(self.clock.mono().plus_ms(PAUSE_MS));
-        let error = SpoolError::of(error);
-        self.trouble.set(self.trouble.get().or(Some(error)));
-        error
+        SpoolError::of(error)
     }
 
     fn is_paused(&self) -> bool {
@@ -308,18 +313,17 @@ impl Spool {
 
     /// One line when the spool turns bad and one when it is well again; never a flood.
     fn say(&self, now: Option<SpoolError>) {
-        let (before, at) = (self.trouble.replace(now), self.clock.mono());
-        if at < self.say_from.get() {
+        self.trouble.set(now);
+        let at = self.clock.mono();
+        if self.said.get() == now.is_some() || at < self.say_from.get() {
             return;
         }
+        self.said.set(now.is_some());
+        self.say_from.set(at.plus_ms(SAY_AGAIN_MS));
         let (core, directory) = (self.core, self.options.directory.display());
-        match (before, now) {
-            (_, Some(error)) => {
-                log::error!("core {core}: a batch could not be kept in the spool {directory}: {error}");
-                self.say_from.set(at.plus_ms(SAY_AGAIN_MS));
-            }
-            (Some(_), None) => log::info!("core {core}: the spool {directory} takes batches again"),
-            (None, None) => {}
+        match now {
+            Some(error) => log::error!("core {core}: a batch could not be kept in the spool {directory}: {error}"),
+            None => log::info!("core {core}: the spool {directory} takes batches again"),
         }
     }
 
@@ -376,14 +380,24 @@ impl Spool {
                 && !deleted.contains(&file)
                 && let Err(error) = self.mark(file, offset).await
             {
-                // Its file may have been deleted meanwhile, for good reason.
-                if error.kind() != io::ErrorKind::NotFound {
-                    let path = self.path(file);
-                    log::warn!("{}: a delivered batch could not be marked: {error}", path.display());
-                }
+                self.say_mark(file, &error);
             }
         }
         self.busy.set(self.busy.get() - 1);
+    }
+
+    fn say_mark(&self, file: SegmentId, error: &io::Error) {
+        let at = self.clock.mono();
+        // Its file may have been deleted meanwhile, for good reason.
+        if error.kind() == io::ErrorKind::NotFound || at < self.say_mark_from.get() {
+            return;
+        }
+        self.say_mark_from.set(at.plus_ms(SAY_AGAIN_MS));
+        let path = self.path(file);
+        log::warn!(
+            "{}: a batch could not be marked as resolved: {error}: the next start will try it again",
+            path.display()
+        );
     }
 
     /// Deletes a segment, and its directory if it was the last. Blocks (unlink, once per segment).
