@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Rooms by layer; `tests/tidy` holds the edges:
-//! 0 [`base`]; 1 pure: [`http`] [`route`] [`upstream`] [`log`] [`kafka`]; 2 [`config`]; 3 [`io`]; 4 [`worker`]; 5 [`control`];
+//! 0 [`base`]; 1 pure: [`http`] [`route`] [`upstream`] [`log`] [`kafka`] [`spool`]; 2 [`config`]; 3 [`io`]; 4 [`worker`]; 5 [`control`];
 //! 6 [`command`], which puts them together.
 //! Pure rooms know bytes, time as a value and state; never a socket, a file, a clock, randomness or a runtime.
 #![deny(unsafe_code)]
@@ -25,5 +25,6 @@ pub mod io;
 pub mod kafka;
 pub mod log;
 pub mod route;
+pub mod spool;
 pub mod upstream;
 pub mod worker;

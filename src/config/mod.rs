@@ -7,6 +7,7 @@ mod address;
 pub mod compile;
 pub mod documents;
 pub mod file;
+pub mod lane_registry;
 pub mod patch;
 pub mod publish;
 pub mod resource;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::lane_registry::StoredLane;
 use crate::kafka::{Batching, LaneSpec, Partitioner, SinkId, SinkSpec};
 use crate::log::{Plan, RouteNames, Variable};
 use crate::route::{Expr, RouteIndex, RouteTable};
@@ -248,14 +249,17 @@ pub struct LoggerSpec {
 impl LoggerSpec {
     /// Its lane on a core where its sink is `sink`.
     pub fn lane(&self, sink: SinkId) -> LaneSpec {
-        LaneSpec {
-            sink,
+        self.stored_lane().lane(sink, self.stored_as)
+    }
+
+    /// What of its lane is stored.
+    pub fn stored_lane(&self) -> StoredLane {
+        StoredLane {
             topic: self.topic.clone(),
             key: self.key.clone(),
             partitioner: self.partitioner,
             batching: self.batching,
             max_pending_entries: self.max_pending_entries,
-            stored_as: self.stored_as,
         }
     }
 }

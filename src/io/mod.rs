@@ -1,4 +1,4 @@
-//! The thin shell over monoio: sockets, deadlines, the clock, ring memory. Moves bytes and decides nothing.
+//! The thin shell over monoio: sockets, deadlines, the clock, files, ring memory. Moves bytes and decides nothing.
 //!
 //! monoio is named here and in `worker` only. `unsafe` is allowed in this room; every block says why it holds.
 #![allow(unsafe_code)]
@@ -9,6 +9,7 @@ pub mod clock;
 pub mod deadline;
 pub mod driver;
 pub mod duplex;
+pub mod files;
 pub mod listener;
 pub mod notify;
 pub mod process;

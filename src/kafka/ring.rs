@@ -21,7 +21,8 @@ pub trait SlotMemory {
     fn bytes(&self) -> &[u8];
     /// All of it, to write.
     fn bytes_mut(&mut self) -> &mut [u8];
-    /// Makes sure that it can be written to; called once, before it is first used. False: there is no memory for it.
+    /// Makes sure that it can be written to; before its first use, and again before any other use is harmless. False: it cannot be
+    /// had now (no room where the ring's file lies), and touching it would end the process.
     fn commit(&mut self) -> bool {
         true
     }

@@ -32,18 +32,18 @@ pub struct Origin {
     pub core: u32,
 }
 
-/// Where a frame (a [`Stored`] and its batch) lies in the spool.
+/// Where a batch lies in the spool: [`Stored`] and its bytes behind it. The spool gives these out; who holds one only hands it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FrameRef {
     /// Content key of the lane.
     pub lane: u64,
-    /// Who numbered its batches.
+    /// Who numbered the batch.
     pub origin: Origin,
-    /// Number of the file among those of lane and origin.
+    /// Number of the segment, within lane and origin.
     pub segment: u32,
-    /// Where in the file, in bytes.
+    /// Where it begins in the segment.
     pub offset: u64,
-    /// Size of the frame, in bytes.
+    /// Bytes of both.
     pub bytes: u32,
 }
 
@@ -98,6 +98,11 @@ impl Stored {
     /// Bytes of the batch behind it.
     pub const fn batch_bytes(&self) -> usize {
         self.sealed.end - HEADROOM_BYTES
+    }
+
+    /// Bytes of itself and the batch behind it.
+    pub const fn frame_bytes(&self) -> usize {
+        STORED_BYTES + self.batch_bytes()
     }
 
     /// Writes it to the front of `to`, which has at least [`STORED_BYTES`].

@@ -13,8 +13,10 @@ mod relay;
 mod scratch;
 mod settings;
 mod ship;
+pub mod spool;
 mod transfer;
 mod upload;
 
 pub use self::core::{Left, Start, run};
 pub use settings::Settings;
+pub use spool::{Spool, SpoolError, SpoolGauges, SpoolOptions};

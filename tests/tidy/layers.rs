@@ -6,7 +6,7 @@ use crate::tokens::{Token, tokens, without_tests};
 /// One room: its layer, and what it may use besides every lower layer it is given.
 struct Room {
     name: &'static str,
-    /// Rooms that it may use, each with the only module of it that may be named (`""`: all of it).
+    /// Rooms that it may use, each with a module of it that may be named (`""`: all of it); several rows for several modules.
     uses: &'static [(&'static str, &'static str)],
     /// True if it knows bytes, time as a value and state, and nothing outside.
     pure: bool,
@@ -31,7 +31,7 @@ const ROOMS: &[Room] = &[
     room("kafka", all_of!("base"), true),
     room("route", all_of!("base" "http"), true),
     room("log", &[("base", ""), ("http", ""), ("kafka", "batch")], true),
-    room("spool", &[("base", ""), ("kafka", "batch")], true),
+    room("spool", &[("base", ""), ("kafka", "batch"), ("kafka", "stored")], true),
     // 2
     room("config", all_of!("base" "http" "route" "upstream" "log" "kafka" "spool"), true),
     // 3
@@ -154,11 +154,11 @@ pub fn edges(path: &str, text: &str) -> Vec<Finding> {
     for found in paths(&all, |word| word == "crate") {
         let (to, module) = (found.words.get(1), found.words.get(2));
         let Some(to) = to.filter(|to| to.as_str() != from && to.as_str() != "*") else { continue };
-        let Some((_, only)) = room.uses.iter().find(|(name, _)| name == to) else {
+        let only: Vec<&str> = room.uses.iter().filter(|(name, _)| name == to).map(|(_, only)| *only).collect();
+        if only.is_empty() {
             wrong.push(Finding::new(path, found.line, format!("{from} → {to} is no edge of the table")));
-            continue;
-        };
-        if !only.is_empty() && module.is_none_or(|module| module != only) {
+        } else if !only.contains(&"") && module.is_none_or(|module| !only.contains(&module.as_str())) {
+            let only = only.join(" and ");
             let what = format!("{from} → {to} is an edge for {to}::{only} only, not for {}", found.words.join("::"));
             wrong.push(Finding::new(path, found.line, what));
         }
@@ -240,6 +240,8 @@ mod tests {
         assert_eq!(edges("src/log/entry.rs", "use crate::kafka::batch::Open;"), []);
         assert_eq!(edges("src/log/entry.rs", "use crate::kafka::{batch, ring::Ring};").len(), 1);
         assert_eq!(edges("src/log/entry.rs", "use crate::kafka;").len(), 1);
+        assert_eq!(edges("src/spool/store.rs", "use crate::kafka::{batch::Sealed, stored::Stored};"), []);
+        assert_eq!(edges("src/spool/store.rs", "use crate::kafka::{batch::Sealed, ring::Ring};").len(), 1);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::content::{Json, hash_of};
 use super::{Findings, field};
 use crate::config::address;
 use crate::config::documents::Documents;
+use crate::config::lane_registry;
 use crate::config::resource::Kind;
 use crate::config::schema::KAFKA_LOGGER;
 use crate::config::snapshot::{BodyRule, Captures, LoggerIndex, LoggerSpec};
@@ -166,6 +167,7 @@ fn read(
         response_body,
         name: field::text(attributes, "name").unwrap_or("kafka logger").to_owned(),
     };
+    spec.stored_as = lane_registry::key(&spec.sink, &spec.stored_lane());
     let place = (&spec.sink, &spec.topic, &spec.key, batching, spec.partitioner, spec.max_pending_entries, &spec.name);
     let exprs = ["include_req_body_expr", "include_resp_body_expr"].map(|key| Json(attributes.get(key)));
     spec.content = hash_of(&(place, format, exprs, Json(attributes.pointer("/_meta/filter"))));
