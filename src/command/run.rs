@@ -105,7 +105,10 @@ impl Gateway {
             log::error!("{line}");
             board.advance(Stage::Exit);
         }
-        let (lost, failed) = join(cores);
+        let (Left { lost, kept }, failed) = join(cores);
+        if kept > 0 {
+            log::info!("{kept} log entries are kept and will be delivered by the next start");
+        }
         if lost > 0 {
             eprintln!("tollgate: stopped; {lost} log entries did not reach Kafka");
         } else {
@@ -120,11 +123,14 @@ impl Gateway {
     }
 }
 
-fn join(cores: Vec<JoinHandle<io::Result<Left>>>) -> (u64, bool) {
-    let (mut lost, mut failed) = (0, false);
+fn join(cores: Vec<JoinHandle<io::Result<Left>>>) -> (Left, bool) {
+    let (mut all, mut failed) = (Left::default(), false);
     for (index, core) in cores.into_iter().enumerate() {
         match core.join() {
-            Ok(Ok(left)) => lost += left.lost,
+            Ok(Ok(left)) => {
+                all.lost += left.lost;
+                all.kept += left.kept;
+            }
             Ok(Err(error)) => {
                 log::error!("core {index} could not run: {error}");
                 failed = true;
@@ -135,7 +141,7 @@ fn join(cores: Vec<JoinHandle<io::Result<Left>>>) -> (u64, bool) {
             }
         }
     }
-    (lost, failed)
+    (all, failed)
 }
 
 /// What to run on, and what to say about it: io_uring without `COOP_TASKRUN` is dearer than epoll, so only who insists gets it.
@@ -215,6 +221,7 @@ fn spawn(
         ear,
         listeners,
         settings: settings.clone(),
+        recovered: Vec::new(),
     });
     let spawned = starts.map(|start| {
         let alive = alive.clone();
@@ -251,6 +258,8 @@ fn settings(config: &FileConfig, driver: Driver, bound: &[Vec<TcpListener>]) -> 
         body_capture_bytes: own.body_capture_bytes,
         slot_count: (own.ring_bytes / own.slot_bytes).max(2),
         slot_bytes: own.slot_bytes,
+        ring: None,
+        spool: None,
         shipping: ShipperOptions { seed: process::random_seed(), ..own.kafka.clone() },
         admin_socket: None,
         server: server.into(),

@@ -13,6 +13,7 @@ use super::pool::Pools;
 use super::scratch::Scratches;
 use super::settings::Settings;
 use super::ship::Ship;
+use super::spool::{RecoveredLane, Spool};
 use crate::base::counters::{CoreCounters, Counter};
 use crate::config::publish::{Board, Stage};
 use crate::http::date::imf_fixdate;
@@ -22,6 +23,7 @@ use crate::io::clock::Clock;
 use crate::io::deadline::{Deadlines, TICK_MS};
 use crate::io::duplex::caught;
 use crate::io::listener::Listener;
+use crate::io::ring_memory::{MappedSlot, RingHeader};
 use crate::io::{driver, process, ring_memory};
 use crate::kafka::Shipper;
 use crate::log::{CaptureBudget, RenderState};
@@ -31,6 +33,8 @@ const POOL_SWEEP_MS: u64 = 1_000;
 /// Milliseconds of the shutdown timeout, at most, that are kept for flushing records once exchanges had theirs (a quarter of it, if
 /// that is less).
 const FLUSH_MS: u64 = 5_000;
+/// Milliseconds that a shutdown may take, behind its timeout, to write to the spool what Kafka did not take.
+const STOW_MS: u64 = 5_000;
 /// Times that a core looks, 5 ms apart, whether exchanges that it cut have ended.
 const CUT_LOOKS: usize = 20;
 /// Milliseconds to wait after an accept that failed for want of descriptors or memory.
@@ -48,6 +52,8 @@ pub struct Start {
     pub listeners: Vec<TcpListener>,
     /// Options that do not change while the process runs.
     pub settings: Settings,
+    /// What earlier runs left for this core to deliver.
+    pub recovered: Vec<RecoveredLane>,
 }
 
 /// What was left when the core ended.
@@ -55,6 +61,8 @@ pub struct Start {
 pub struct Left {
     /// Entries that were accepted and did not reach Kafka, in this run.
     pub lost: u64,
+    /// Entries that the next run will find and deliver.
+    pub kept: u64,
 }
 
 /// The Date field's value of one second: formatted once, whoever asks for it.
@@ -119,13 +127,15 @@ pub fn run(start: Start) -> io::Result<Left> {
 
 impl Core {
     fn new(start: Start) -> io::Result<(Rc<Self>, crate::io::bell::Ear)> {
-        let Start { index, board, ear, listeners, settings } = start;
+        let Start { index, board, ear, listeners, settings, recovered } = start;
         let (clock, deadlines) = (Rc::new(Clock::default()), Rc::new(Deadlines::default()));
-        let slots = ring_memory::map(settings.slot_count, settings.slot_bytes)?;
-        let mut shipping = settings.shipping.clone();
-        shipping.seed = shipping.seed.wrapping_add(index as u64);
-        let shipper = Shipper::new(slots, shipping);
-        let ship = Ship::new(shipper, index, Arc::clone(&board), Rc::clone(&clock), Rc::clone(&deadlines));
+        let shipper = shipper(&settings, index)?;
+        let spool = settings.spool.clone().map(|options| Spool::new(options, index, Rc::clone(&clock)));
+        if let Some(spool) = &spool {
+            monoio::spawn(Rc::clone(spool).run());
+            monoio::spawn(Rc::clone(spool).sync_timer());
+        }
+        let ship = Ship::new(shipper, spool, index, Arc::clone(&board), Rc::clone(&clock), Rc::clone(&deadlines));
         let listeners = listeners.into_iter().map(Listener::new).collect::<io::Result<Vec<_>>>()?;
         let counters = Arc::clone(board.counters(index));
         deadlines.sweep(clock.mono().ms());
@@ -152,6 +162,7 @@ impl Core {
             next_serial: Cell::new(1),
             listeners,
         });
+        core.ship.adopt(recovered);
         Ok((core, ear.listen()?))
     }
 
@@ -279,7 +290,7 @@ impl Core {
         });
         let leave = |core: &Self| core.board.stage() == Stage::Exit || core.clock.mono() >= deadline;
         let now = self.clock.now();
-        self.ship.with(|shipper| shipper.flush(now));
+        self.ship.with(|shipper| shipper.drain(now));
         while self.open.get() > 0 && !leave(&self) && self.clock.mono() < exchanges_until {
             monoio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -289,14 +300,17 @@ impl Core {
         self.pools.close();
         let now = self.clock.now();
         self.ship.with(|shipper| shipper.flush(now));
-        while self.ship.with(|shipper| shipper.held_entries()) > 0 && !leave(&self) {
+        while self.ship.with(|shipper| shipper.held_in_ring()) > 0 && !leave(&self) {
             monoio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if self.board.stage() != Stage::Exit {
+            self.ship.stow(self.clock.mono().plus_ms(STOW_MS)).await;
         }
         let now = self.clock.now();
         self.ship.with(|shipper| shipper.give_up(now));
         self.ship.end();
         self.publish_counters();
-        Left { lost: self.ship.lost() }
+        self.ship.left()
     }
 }
 
@@ -313,6 +327,19 @@ impl Core {
             monoio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// The core's shipper, over a ring that outlives the process if there is a place for it.
+fn shipper(settings: &Settings, index: usize) -> io::Result<Shipper<MappedSlot>> {
+    let mut options = settings.shipping.clone();
+    options.seed = options.seed.wrapping_add(index as u64);
+    options.origin.core = index as u32;
+    let (count, slot_bytes) = (settings.slot_count, settings.slot_bytes);
+    let slots = match &settings.ring {
+        Some(directory) => ring_memory::map_file(directory, RingHeader { origin: options.origin, count, slot_bytes })?,
+        None => ring_memory::map(count, slot_bytes)?,
+    };
+    Ok(Shipper::new(slots, options))
 }
 
 /// splitmix64's finisher: every bit of the input moves every bit of the output.

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::base::Mono;
 use crate::base::counters::{CoreCounters, Counter};
 use crate::base::time::Now;
 use crate::config::publish::{Answer, Board, Question};
+use crate::config::snapshot::LoggerSpec;
 use crate::io::buffer::BUFFER_BYTES;
 use crate::io::clock::Clock;
 use crate::io::deadline::Deadlines;
@@ -19,7 +21,13 @@ use crate::io::duplex::either;
 use crate::io::notify::Notify;
 use crate::io::ring_memory::{MappedSlot, PinnedBytes};
 use crate::io::socket::{Reader, Socket, Target, Writer, connect, shut_down};
-use crate::kafka::{Action, Appended, ConnId, Event, LaneId, Level, Out, Shipper, SlotId};
+use crate::kafka::stored::STORED_AT;
+use crate::kafka::{
+    Action, Appended, ConnId, Event, FrameRef, LaneId, Level, Origin, Out, Shipper, SlotId, SlotMemory, Stored,
+};
+
+use super::core::Left;
+use super::spool::{RecoveredLane, Spool};
 
 /// Milliseconds to wait for a broker's name to be resolved.
 const RESOLVE_TIMEOUT_MS: u64 = 5_000;
@@ -55,6 +63,7 @@ struct Pending {
 /// The core's shipper with its connections and its timer.
 pub struct Ship {
     shipper: RefCell<Shipper<MappedSlot>>,
+    spool: Option<Rc<Spool>>,
     links: RefCell<HashMap<ConnId, Rc<Link>>>,
     pending: RefCell<HashMap<u64, Rc<Pending>>>,
     next_token: Cell<u64>,
@@ -74,6 +83,7 @@ impl Ship {
     /// A ship for `core`; [`Ship::timer`] must run beside it.
     pub fn new(
         shipper: Shipper<MappedSlot>,
+        spool: Option<Rc<Spool>>,
         core: usize,
         board: Arc<Board>,
         clock: Rc<Clock>,
@@ -81,6 +91,7 @@ impl Ship {
     ) -> Rc<Self> {
         Rc::new(Self {
             shipper: RefCell::new(shipper),
+            spool,
             links: RefCell::default(),
             pending: RefCell::default(),
             next_token: Cell::new(0),
@@ -145,11 +156,56 @@ impl Ship {
         }
     }
 
-    /// Entries that were accepted, or should have been, and did not reach Kafka for sure.
-    pub fn lost(&self) -> u64 {
+    /// Finds or makes the lane of a logger; what it is stands in the registry before it takes its first entry.
+    pub fn lane(self: &Rc<Self>, logger: &LoggerSpec) -> LaneId {
+        if let Some(spool) = &self.spool
+            && let Err(error) = spool.register(logger.stored_as, &logger.sink, &logger.stored_lane())
+        {
+            log::warn!(
+                "core {}: topic {}: the spool's registry could not be written: {error}: records of this logger do not \
+                 survive the process",
+                self.core,
+                logger.topic
+            );
+        }
+        self.with(|shipper| {
+            let sink = shipper.sink(&logger.sink);
+            shipper.lane(&logger.lane(sink))
+        })
+    }
+
+    /// Takes over what an earlier run left.
+    pub fn adopt(self: &Rc<Self>, recovered: Vec<RecoveredLane>) {
+        for RecoveredLane { lane, origin, sink, spec, frames } in recovered {
+            if let Some(spool) = &self.spool {
+                spool.adopt(lane, origin, &frames);
+            }
+            self.with(|shipper| {
+                let sink = shipper.sink(&sink);
+                shipper.adopt(&spec.lane(sink, lane), origin, frames);
+            });
+        }
+    }
+
+    /// Puts everything that is not delivered into the spool, and waits for that until `deadline`.
+    pub async fn stow(self: &Rc<Self>, deadline: Mono) {
+        let Some(spool) = self.spool.clone() else { return };
+        let now = self.clock.now();
+        self.with(|shipper| shipper.stow(now));
+        while self.with(|shipper| shipper.is_stowing()) && self.clock.mono() < deadline {
+            monoio::time::sleep(Duration::from_millis(2)).await;
+        }
+        spool.flush().await;
+    }
+
+    /// What became of the entries, at the end.
+    pub fn left(&self) -> Left {
         let shipper = self.shipper.borrow();
         let stats = shipper.stats();
-        stats.lost.total() + stats.in_doubt + stats.dropped + stats.too_large
+        Left {
+            lost: stats.lost.total() + stats.in_doubt + stats.dropped + stats.too_large,
+            kept: shipper.kept_entries(),
+        }
     }
 
     /// Tells the shipper that time has passed, whenever it asked to be told. Runs as long as the core.
@@ -202,10 +258,18 @@ impl Ship {
                 let pinned = self.shipper.borrow().slot_bytes(slot).pinned(range);
                 self.queue(conn, Outgoing::Batch(slot, pinned));
             }
-            // No spool is configured yet.
-            Action::Spill { slot, .. } => self.tell(Event::Spilled { slot, frame: None }),
-            Action::Load { slot, .. } => self.tell(Event::Loaded { slot, read: false }),
-            Action::Restate { .. } | Action::FrameDone { .. } => {}
+            Action::Spill { lane, slot, range } => self.spill(lane, slot, range),
+            Action::Load { frame, slot } => self.load(frame, slot),
+            Action::Restate { frame, bytes } => {
+                if let Some(spool) = self.spool.clone() {
+                    monoio::spawn(async move { spool.restate(frame, bytes).await });
+                }
+            }
+            Action::FrameDone { frame } => {
+                if let Some(spool) = &self.spool {
+                    spool.done(frame);
+                }
+            }
             Action::Close { conn } => {
                 if let Some(link) = self.links.borrow_mut().remove(&conn) {
                     link.close();
@@ -217,6 +281,43 @@ impl Ship {
                 Level::Info => log::info!("{text}"),
             },
         }
+    }
+
+    /// Writes a frame to the spool. Frames of one lane come one after the other: the shipper waits for each.
+    fn spill(self: &Rc<Self>, lane: u64, slot: SlotId, range: Range<usize>) {
+        let Some(spool) = self.spool.clone() else { return self.tell(Event::Spilled { slot, frame: None }) };
+        let bytes = self.shipper.borrow().slot_bytes(slot).pinned(range);
+        let ship = Rc::clone(self);
+        monoio::spawn(async move {
+            let origin = Stored::read(bytes.bytes()).map_or_else(|_| Origin::default(), |stored| stored.origin);
+            let frame = spool.spill(lane, origin, bytes).await.ok();
+            ship.tell(Event::Spilled { slot, frame });
+            ship.drive();
+        });
+    }
+
+    /// Reads a frame of the spool into a slot.
+    fn load(self: &Rc<Self>, frame: FrameRef, slot: SlotId) {
+        let Some(spool) = self.spool.clone() else { return self.tell(Event::Loaded { slot, read: false }) };
+        let end = STORED_AT + frame.bytes as usize;
+        let shipper = self.shipper.borrow();
+        let memory = shipper.slot_bytes(slot);
+        if end > memory.bytes().len() {
+            // Written by a gateway with larger slots.
+            drop(shipper);
+            return self.tell(Event::Loaded { slot, read: false });
+        }
+        let into = memory.pinned_mut(STORED_AT..end);
+        drop(shipper);
+        let ship = Rc::clone(self);
+        monoio::spawn(async move {
+            let loaded = spool.load(frame, into).await;
+            if let Err(error) = &loaded {
+                log::error!("core {}: a batch of the spool could not be read: {error}", ship.core);
+            }
+            ship.tell(Event::Loaded { slot, read: loaded.is_ok() });
+            ship.drive();
+        });
     }
 
     /// Queues for a connection; one that is gone answers for its batches at once.

@@ -98,6 +98,21 @@ pub struct SpoolGauges {
     pub full: bool,
 }
 
+/// What an earlier process left of one lane and origin: still to be delivered, before anything new of that lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveredLane {
+    /// Content key of the lane.
+    pub lane: u64,
+    /// Who numbered the batches.
+    pub origin: Origin,
+    /// Where to.
+    pub sink: SinkSpec,
+    /// What the lane is.
+    pub spec: StoredLane,
+    /// By number; none of them is done.
+    pub frames: Vec<(FrameRef, Stored)>,
+}
+
 /// One core's part of the spool. [`Spool::run`] and [`Spool::sync_timer`] must run beside it.
 pub struct Spool {
     options: SpoolOptions,
@@ -342,6 +357,21 @@ impl Spool {
         let is_it =
             (stored.lane, stored.origin, stored.frame_bytes()) == (frame.lane, frame.origin, into.bytes().len());
         if is_it && is_whole_batch(&into.bytes()[STORED_BYTES..]) { Ok(()) } else { Err(SpoolError::Damaged) }
+    }
+
+    /// Writes a frame's `Stored` anew: what was learnt of its batch since it was read.
+    pub async fn restate(&self, frame: FrameRef, stored: Vec<u8>) {
+        self.busy.set(self.busy.get() + 1);
+        let id = SegmentId::of(&frame);
+        let written = match self.file(id) {
+            Ok(file) => file.write_at(stored, frame.offset).await.0,
+            Err(error) => Err(error),
+        };
+        self.dirty.borrow_mut().insert(id);
+        if let Err(error) = written {
+            self.say_mark(id, &error);
+        }
+        self.busy.set(self.busy.get() - 1);
     }
 
     /// The frame's batch is resolved. What that means for the files is done soon, by [`Spool::run`].
