@@ -12,6 +12,13 @@ pub enum Fault {
     Error(i16),
     /// Done as asked, then answered with this error code: what a broker does that timed out after it appended.
     ErrorAfter(i16),
+    /// Produce is answered with NOT_LEADER_OR_FOLLOWER and this leader and epoch (KIP-951), whoever leads; nothing done.
+    NotLeader {
+        /// A node.
+        leader: i32,
+        /// The epoch of its election.
+        epoch: i32,
+    },
     /// Answered after this time; requests behind it on the same connection wait too, as with Kafka.
     Delay(Duration),
     /// The connection is closed, nothing done.

@@ -5,7 +5,7 @@ use crate::answer::{self, Context, Refused, Request, Work};
 use crate::journal::{Journal, Seen};
 use crate::script::{Fault, Script};
 use crate::state::State;
-use crate::{Api, Options};
+use crate::{Api, Options, code};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -181,6 +181,7 @@ impl Shared {
             Fault::Cut => return Ok(Next::Close),
             Fault::Hang => return io::copy(stream, &mut io::sink()).map(|_| Next::Close),
             Fault::Error(code) => Some((code, Work::Skipped)),
+            Fault::NotLeader { leader, epoch } => Some((code::NOT_LEADER_OR_FOLLOWER, Work::Hinted(leader, epoch))),
             Fault::ErrorAfter(code) => Some((code, Work::Done)),
             Fault::Delay(time) => {
                 self.pause(time);

@@ -44,6 +44,8 @@ pub enum Work {
     Done,
     /// It is not.
     Skipped,
+    /// It is not, and a node is named as the leader, with its epoch.
+    Hinted(i32, i32),
 }
 
 /// One request, its head taken off and its body's layout checked.
@@ -157,7 +159,7 @@ fn frame<T: Encodable>(correlation: i32, flexible: bool, body: &T, version: i16)
 impl Context<'_> {
     /// The scripted error for a request whose work is skipped.
     fn refusal(&self) -> Option<i16> {
-        self.error.and_then(|(code, work)| (work == Work::Skipped).then_some(code))
+        self.error.and_then(|(code, work)| (work != Work::Done).then_some(code))
     }
 
     /// `code`, or the scripted one over it.

@@ -1,6 +1,6 @@
 //! Produce, InitProducerId and DescribeProducers.
 
-use super::{Context, Request, code_of, place};
+use super::{Context, Request, Work, code_of, place};
 use crate::batch;
 use crate::code;
 use crate::journal::SentBatch;
@@ -63,7 +63,13 @@ pub fn produce(request: &Request, context: &mut Context<'_>) -> Result<Option<By
                 .with_error_code(code);
             if request.version >= LEADER_HINTS && is_about_leader(code) && context.state.leader_hints {
                 let log = name.ok().and_then(|name| context.state.log(&name, part.index));
-                hint(context.state, log, &mut answer, &mut response);
+                let known = log.map(|log| (log.leader, log.leader_epoch));
+                let told = if let Some((_, Work::Hinted(leader, epoch))) = context.error {
+                    Some((leader, epoch))
+                } else {
+                    known
+                };
+                hint(context.state, told, &mut answer, &mut response);
             }
             answered.partition_responses.push(answer);
         }
@@ -80,12 +86,16 @@ const fn is_about_leader(code: i16) -> bool {
     matches!(code, code::NOT_LEADER_OR_FOLLOWER | code::FENCED_LEADER_EPOCH)
 }
 
-/// Says who leads, and where that node is.
-fn hint(state: &State, log: Option<&Log>, answer: &mut PartitionProduceResponse, response: &mut ProduceResponse) {
-    let Some(log) = log else { return };
-    let Some(node) = state.node(log.leader).filter(|node| node.up) else { return };
-    answer.current_leader =
-        LeaderIdAndEpoch::default().with_leader_id(BrokerId(node.id)).with_leader_epoch(log.leader_epoch);
+/// Says who leads, in which epoch, and where that node is.
+fn hint(
+    state: &State,
+    told: Option<(i32, i32)>,
+    answer: &mut PartitionProduceResponse,
+    response: &mut ProduceResponse,
+) {
+    let Some((leader, epoch)) = told else { return };
+    let Some(node) = state.node(leader).filter(|node| node.up) else { return };
+    answer.current_leader = LeaderIdAndEpoch::default().with_leader_id(BrokerId(node.id)).with_leader_epoch(epoch);
     let (id, host, port) = place(node);
     if !response.node_endpoints.iter().any(|known| known.node_id == id) {
         let rack = None;
