@@ -2,7 +2,7 @@
 //! the broker's log, in order, and numbers that add up.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use devbroker::{Api, Broker, Fault, Options, Seen, SentBatch};
@@ -13,6 +13,9 @@ use crate::support::{Gateway, Kafka, Setup, Upstream, wait_for, wait_until};
 
 /// Requests that the broker's journal remembers: more than any test sends.
 const JOURNAL: usize = 100_000;
+
+/// Held while a gateway starts.
+static STARTING: Mutex<()> = Mutex::new(());
 
 /// What a test wants to be different.
 #[derive(Clone, Debug)]
@@ -110,6 +113,8 @@ impl Rig {
         over(&mut keys, &plan.kafka);
         let mut tollgate = json!({"kafka": keys});
         over(&mut tollgate, &plan.tollgate);
+        // One at a time: each picks ports that are free and must get them.
+        let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         let setup = Setup { metrics: true, ..Setup::with(json!({"tollgate": tollgate})) };
         let (gateway, upstream) = (Gateway::start_with(&setup), Upstream::saying("hello"));
         let rig = Self { gateway, kafka, broker, topic, upstream, sent: Cell::new(0) };
@@ -205,10 +210,14 @@ impl Rig {
         wait_for("so many are held", adds_up);
     }
 
-    /// The numbers of the entries in the broker's log, each partition's in order.
+    /// The numbers of the entries in the broker's log, each partition's in order, those of arrays one by one.
     pub fn logged(&self) -> Vec<u64> {
         let number = |entry: &Value| entry["n"].as_str().and_then(|n| n.parse().ok()).expect("a number");
-        entries(&self.kafka.records(&self.topic)).iter().map(number).collect()
+        let of_record = |record: &Value| match record {
+            Value::Array(all) => all.iter().map(number).collect(),
+            one => vec![number(one)],
+        };
+        entries(&self.kafka.records(&self.topic)).iter().flat_map(of_record).collect()
     }
 
     /// Every entry is in the log once, in order, and is counted as delivered; every fault had its turn.

@@ -52,6 +52,8 @@ pub struct Options {
     pub nodes: u16,
     /// Produce up to version 13, which names topics by their ids.
     pub topic_ids: bool,
+    /// Highest versions of requests that are advertised and answered, where they differ from the usual ones.
+    pub versions: Versions,
     /// Requests that [`Broker::requests`] remembers.
     pub journal: usize,
     /// Topics come into being when a client asks for them by name.
@@ -73,6 +75,7 @@ impl Default for Options {
             advertised: None,
             nodes: 1,
             topic_ids: false,
+            versions: Versions::default(),
             journal: 0,
             auto_create: true,
             partitions: 1,
@@ -105,6 +108,7 @@ impl Broker {
         if !options.topic_ids {
             state.versions.cap(Api::Produce, LAST_WITH_NAMES);
         }
+        state.versions.cap_as(&options.versions);
         let (listeners, addrs) = cluster::bind(&options)?;
         state.nodes = cluster::nodes(&options, &addrs);
         let shared = Shared::new(options, state);

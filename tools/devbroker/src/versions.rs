@@ -15,6 +15,11 @@ impl Versions {
         self.most.insert(api, most);
     }
 
+    /// Takes over every cap of `others`.
+    pub fn cap_as(&mut self, others: &Self) {
+        self.most.extend(&others.most);
+    }
+
     /// Lowest and highest version advertised; none if the request is not known.
     pub fn advertised(&self, api: Api) -> Option<(i16, i16)> {
         let (low, high) = api.versions();
