@@ -9,6 +9,8 @@ use crate::Outcome;
 const PATH: &str = "/apisix/prometheus/metrics";
 /// Every counter of entries begins so.
 const ENTRIES: &str = "tollgate_log_entries_";
+/// Every counter of responses that waited for Kafka begins so.
+const HELD_RESPONSES: &str = "tollgate_held_responses_";
 
 /// Entries, by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub struct Sample {
     pub cores: BTreeMap<String, Entries>,
     /// Lost and dropped entries by the reason that the metric's label gives.
     pub reasons: BTreeMap<String, u64>,
+    /// What became of responses that waited for Kafka, all cores.
+    pub held_responses: BTreeMap<String, u64>,
 }
 
 impl Sample {
@@ -89,9 +93,13 @@ fn parse(text: &str) -> Sample {
     let mut sample = Sample::default();
     for line in text.lines() {
         let Some((series, value)) = line.rsplit_once(' ') else { continue };
+        let value = value.parse::<f64>().unwrap_or(0.0) as u64;
+        let held_response = series.strip_prefix(HELD_RESPONSES).and_then(|rest| rest.split_once("_total"));
+        if let Some((name, _)) = held_response.filter(|_| value > 0) {
+            *sample.held_responses.entry(name.to_owned()).or_default() += value;
+        }
         let Some(series) = series.strip_prefix(ENTRIES) else { continue };
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-        let value = value.parse::<f64>().unwrap_or(0.0) as u64;
         let core = label(labels, "core").unwrap_or("all");
         sample.cores.entry(core.to_owned()).or_default().add(name, value);
         if let Some(reason) = label(labels, "reason").filter(|_| value > 0) {
@@ -122,6 +130,10 @@ tollgate_log_entries_lost_total{core=\"0\",reason=\"refused\"} 1
 tollgate_log_entries_in_doubt_total{core=\"0\"} 1
 tollgate_log_entries_dropped_total{core=\"1\",reason=\"ring full\"} 2
 tollgate_ring_slots{core=\"0\"} 64
+tollgate_held_responses{core=\"0\"} 3
+tollgate_held_responses_passed_total{core=\"0\"} 4
+tollgate_held_responses_passed_total{core=\"1\"} 1
+tollgate_held_responses_rejected_total{core=\"1\"} 0
 ";
 
     #[test]
@@ -132,6 +144,7 @@ tollgate_ring_slots{core=\"0\"} 64
         assert_eq!(sample.sum(), Entries { accepted: 15, delivered: 12, dropped: 2, ..core });
         assert_eq!(sample.reasons, BTreeMap::from([("refused".to_owned(), 1), ("ring full".to_owned(), 2)]));
         assert_eq!(sample.unbalanced(), Vec::<String>::new());
+        assert_eq!(sample.held_responses, BTreeMap::from([("passed".to_owned(), 5)]));
     }
 
     #[test]

@@ -254,25 +254,26 @@ fn start(plan: Plan) -> Outcome<Bench> {
     let ports = plan.ports();
     parts::check_free(&[ports.upstream, ports.proxy, ports.admin, ports.metrics])?;
     // Nothing of an earlier run is found by a gateway of this one.
-    let dir = fresh_run()?;
+    let dir = fresh_run(plan.port_base)?;
     let values = [("DIR", dir.to_string_lossy().into_owned()), ("UPSTREAM", ports.upstream.to_string())];
     let config = parts::fill("upstream.conf", &dir, &values)?;
     let upstream = parts::nginx(&dir, &config, ports.upstream)?;
     eprintln!("starting three brokers");
-    let cluster = OwnCluster::up_three("faults", plan.port_base + KAFKA_STEP)?;
+    let cluster = OwnCluster::up_three(&format!("faults-{}", plan.port_base), plan.port_base + KAFKA_STEP)?;
     Ok(Bench { plan, cluster, upstream, dir })
 }
 
-/// A directory for this run; those of earlier runs are removed.
-fn fresh_run() -> Outcome<PathBuf> {
+/// A directory for this run, whose name no earlier run had; what an earlier one on the same ports left is removed.
+fn fresh_run(port_base: u16) -> Outcome<PathBuf> {
     let place = Path::new(PLACE);
     fs::create_dir_all(place).map_err(|error| format!("{PLACE}: {error}"))?;
+    let ours = format!("run-{port_base}-");
     for entry in fs::read_dir(place).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with("run-") {
+        if entry.file_name().to_string_lossy().starts_with(&ours) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
-    parts::fresh(&place.join(format!("run-{}", std::process::id())))
+    parts::fresh(&place.join(format!("{ours}{}", std::process::id())))
 }
 
 fn run_rows(bench: &mut Bench) -> Outcome<Vec<Row>> {

@@ -77,7 +77,7 @@ fn json_of(measured: &Measured) -> Value {
         value["counters"] = json!({
             "accepted": entries.accepted, "delivered": entries.delivered, "held": entries.held,
             "in_doubt": entries.in_doubt, "lost": entries.lost, "dropped": entries.dropped,
-            "reasons": watched.reasons(), "samples": watched.samples, "unbalanced": watched.unbalanced.0,
+            "reasons": watched.reasons(), "held_responses": watched.held_responses(), "samples": watched.samples, "unbalanced": watched.unbalanced.0,
         });
         value["memory"] = json!({"mb_per_min": watched.memory_slopes(), "most_mb": watched.most_memory()});
     }

@@ -108,6 +108,11 @@ impl Bench {
         if label.mode.is_some() && !how.starts_with("exit code 0") {
             notes.push(format!("the gateway's last end: {how}"));
         }
+        let held: Vec<String> =
+            watched.held_responses().iter().map(|(what, count)| format!("{what} {count}")).collect();
+        if !held.is_empty() {
+            notes.push(format!("responses that waited for Kafka: {}", held.join(", ")));
+        }
         let promise = if label.mode == Some(Mode::Held) { Promise::UnlessRefused } else { Promise::Always };
         Ok(Measured {
             findings: ledger::check(&seen.exchanges, promise, &records),

@@ -49,9 +49,18 @@ impl Watched {
 
     /// Lost and dropped entries by reason, over all lives.
     pub fn reasons(&self) -> BTreeMap<String, u64> {
+        self.add_up(|sample| &sample.reasons)
+    }
+
+    /// What became of responses that waited for Kafka, over all lives.
+    pub fn held_responses(&self) -> BTreeMap<String, u64> {
+        self.add_up(|sample| &sample.held_responses)
+    }
+
+    fn add_up(&self, of: impl Fn(&Sample) -> &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
         let mut all = BTreeMap::new();
-        for (reason, count) in self.lives.iter().flat_map(|(_, sample)| &sample.reasons) {
-            *all.entry(reason.clone()).or_default() += count;
+        for (name, count) in self.lives.iter().flat_map(|(_, sample)| of(sample)) {
+            *all.entry(name.clone()).or_default() += count;
         }
         all
     }
