@@ -16,6 +16,7 @@ mod certificates;
 mod cluster;
 mod jars;
 mod layout;
+mod own;
 mod properties;
 mod version;
 
