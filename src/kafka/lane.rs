@@ -89,6 +89,8 @@ pub struct Lane {
     pub listed: bool,
     /// The key as it stands in each record.
     pub key: Vec<u8>,
+    /// What all its record headers begin with; empty: they are off.
+    pub trace: Vec<u8>,
     /// The open batch.
     pub open: Option<Open>,
     /// Sealed batches without a partition, oldest first.
@@ -128,6 +130,7 @@ impl Lane {
             retired: false,
             listed: false,
             key,
+            trace: Vec::new(),
             open: None,
             waiting: VecDeque::new(),
             queues: Vec::new(),
@@ -151,6 +154,13 @@ impl Lane {
     /// The queue of a partition.
     pub fn queue(&mut self, partition: i32) -> Option<&mut Queue> {
         self.queues.get_mut(usize::try_from(partition).ok()?)
+    }
+
+    /// A batch that begins with the next entry to be accepted, in an empty slot.
+    pub fn open(&self, slot: SlotId, memory: &mut [u8]) -> Open {
+        let mut open = Open::new(slot, memory.len(), self.guess());
+        open.batch.trace(memory, &self.trace, self.pushed);
+        open
     }
 
     /// The guess to begin a batch with.

@@ -24,6 +24,9 @@ mod sim;
 pub mod sink;
 pub mod stats;
 pub mod stored;
+pub mod trace;
+#[cfg(test)]
+mod trace_tests;
 mod varint;
 
 pub use batch::Out;

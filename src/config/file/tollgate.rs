@@ -81,6 +81,7 @@ fn kafka(kafka: &Section<'_>, slot_bytes: u64) -> ShipperOptions {
         reconnect_backoff_ms: ms("reconnect_backoff_ms", default.reconnect_backoff_ms),
         reconnect_backoff_max_ms: ms("reconnect_backoff_max_ms", default.reconnect_backoff_max_ms),
         stalled_report_ms: ms("stalled_report_ms", default.stalled_report_ms),
+        trace: default.trace,
     }
 }
 

@@ -61,7 +61,7 @@ impl<M: SlotMemory> Shipper<M> {
         let lane = &mut self.lanes[index];
         let slot = self.ring.slot_mut(id);
         let memory = slot.memory.bytes_mut();
-        let mut open = Open::new(id, memory.len(), lane.guess());
+        let mut open = lane.open(id, memory);
         let to = (&lane.key[..], lane.spec.batching, lane.batch_bytes);
         if let Err(overflow) = open.push(memory, to, now, &mut slot.batch.record_entries, render) {
             self.give_back(id);
@@ -162,7 +162,7 @@ impl<M: SlotMemory> Shipper<M> {
 
     fn empty_batch(&mut self, index: usize) -> Option<Open> {
         let id = self.take_slot(index)?;
-        Some(Open::new(id, self.ring.slot(id).memory.bytes().len(), self.lanes[index].guess()))
+        Some(self.lanes[index].open(id, self.ring.slot_mut(id).memory.bytes_mut()))
     }
 
     /// An empty batch that a lane holds though nothing else of it is left goes back to the others.
@@ -178,7 +178,7 @@ impl<M: SlotMemory> Shipper<M> {
         let id = self.take_slot(index)?;
         let lane = &mut self.lanes[index];
         let (from, to) = self.ring.two(open.slot, id)?;
-        let mut next = Open::new(id, to.memory.bytes().len(), lane.guess());
+        let mut next = lane.open(id, to.memory.bytes_mut());
         (next.array_first, next.array_last) = (open.array_first, open.array_last);
         let mut left = open.batch;
         if !left.carry_array(from.memory.bytes(), &mut next.batch, to.memory.bytes_mut(), &lane.key) {

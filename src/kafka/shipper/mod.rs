@@ -24,6 +24,7 @@ use super::retry::Rng;
 use super::ring::{Ring, SLOTS_MIN, SlotMemory, State};
 use super::sink::Sink;
 use super::stats::{LostReason, Stats};
+use super::trace::Stream;
 use crate::base::Mono;
 use crate::base::time::Now;
 
@@ -36,6 +37,8 @@ pub struct Shipper<M> {
     sinks_by_content: HashMap<SinkSpec, u32>,
     lanes: Vec<Lane>,
     lanes_by_content: HashMap<LaneSpec, u32>,
+    /// Lanes made so far, forgotten ones included.
+    lanes_made: u32,
     /// Indexes of lanes that were forgotten.
     vacant: Vec<u32>,
     /// Indexes of lanes that hold slots.
@@ -73,6 +76,7 @@ impl<M: SlotMemory> Shipper<M> {
             sinks_by_content: HashMap::new(),
             lanes: Vec::new(),
             lanes_by_content: HashMap::new(),
+            lanes_made: 0,
             vacant: Vec::new(),
             busy: Vec::new(),
             connections: Vec::new(),
@@ -117,6 +121,9 @@ impl<M: SlotMemory> Shipper<M> {
         let generation = self.lanes.get(index as usize).map_or(0, |lane| lane.generation + 1);
         let mut lane = Lane::new(spec.clone(), sink_index, topic_index, generation);
         (lane.batch_bytes, lane.incarnation) = (topic.batch_bytes, topic.incarnation);
+        let number = self.lanes_made;
+        self.lanes_made += 1;
+        lane.trace = self.options.trace.map(|core| Stream { lane: number, ..core }.prefix()).unwrap_or_default();
         if (index as usize) < self.lanes.len() {
             self.lanes[index as usize] = lane;
         } else {
