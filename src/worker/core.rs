@@ -24,6 +24,7 @@ use crate::io::duplex::caught;
 use crate::io::listener::Listener;
 use crate::io::{driver, process, ring_memory};
 use crate::kafka::Shipper;
+use crate::kafka::trace::Stream;
 use crate::log::{CaptureBudget, RenderState};
 
 /// Milliseconds between two looks at the idle upstream connections.
@@ -124,6 +125,7 @@ impl Core {
         let slots = ring_memory::map(settings.slot_count, settings.slot_bytes)?;
         let mut shipping = settings.shipping.clone();
         shipping.seed = shipping.seed.wrapping_add(index as u64);
+        shipping.trace = shipping.trace.map(|gateway| Stream { core: index as u32, ..gateway });
         let shipper = Shipper::new(slots, shipping);
         let ship = Ship::new(shipper, index, Arc::clone(&board), Rc::clone(&clock), Rc::clone(&deadlines));
         let listeners = listeners.into_iter().map(Listener::new).collect::<io::Result<Vec<_>>>()?;
