@@ -1,6 +1,7 @@
 //! Pure: how records reach Kafka, and how they are read back. Record batches in wire layout, the ring they lie in, the producer as
 //! a state machine.
 
+pub mod audit;
 pub mod batch;
 #[cfg(test)]
 mod batch_tests;
