@@ -4,6 +4,7 @@
 //! [`Control::snapshot`], [`Control::bind`], starts the workers, [`Control::serve`] (until they have ended).
 
 pub mod admin;
+pub mod audit;
 pub mod identity;
 pub mod key;
 pub mod listeners;

@@ -34,24 +34,38 @@ pub struct Place {
     pub timestamp_ms: i64,
 }
 
-/// Numbers that had come before.
+/// Numbers in a row of messages that brought them again, or too late.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Twice {
+pub struct Spot {
     /// Which.
     pub range: Range<u64>,
-    /// The message that brought them again.
-    pub place: Place,
+    /// The messages' partition.
+    pub partition: i32,
+    /// The first one's offset.
+    pub first_offset: i64,
+    /// The last one's.
+    pub last_offset: i64,
+    /// The largest number of the stream in front of them in this partition.
+    pub behind: u64,
 }
 
-/// A message behind one with later numbers, in the same partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Late {
-    /// Its numbers.
-    pub range: Range<u64>,
-    /// The largest number in front of it.
-    pub behind: u64,
-    /// Where it is.
-    pub place: Place,
+impl Spot {
+    /// Adds it to `list`, as one with the last if it goes on there.
+    fn join(self, list: &mut Vec<Self>, room: &mut usize) {
+        let last = list.last_mut().filter(|last| {
+            last.partition == self.partition
+                && last.range.end == self.range.start
+                && last.last_offset + 1 == self.first_offset
+        });
+        match last {
+            Some(last) => (last.range.end, last.last_offset) = (self.range.end, self.last_offset),
+            None if *room == 0 => {}
+            None => {
+                *room -= 1;
+                list.push(self);
+            }
+        }
+    }
 }
 
 /// What was found of one stream.
@@ -78,11 +92,11 @@ pub struct Found {
     /// Messages that brought some again.
     pub twice_messages: u64,
     /// Where, up to [`PLACES_MAX`].
-    pub twice: Vec<Twice>,
+    pub twice: Vec<Spot>,
     /// Messages out of order.
     pub late_messages: u64,
     /// Where, up to [`PLACES_MAX`].
-    pub late: Vec<Late>,
+    pub late: Vec<Spot>,
 }
 
 impl Found {
@@ -107,9 +121,9 @@ struct Seen {
     messages: u64,
     twice_entries: u64,
     twice_messages: u64,
-    twice: Vec<Twice>,
+    twice: Vec<Spot>,
     late_messages: u64,
-    late: Vec<Late>,
+    late: Vec<Spot>,
     /// Only what is missing below it counts.
     frontier: Option<u64>,
 }
@@ -143,7 +157,7 @@ struct Log {
 }
 
 /// An audit under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Audit {
     streams: BTreeMap<Stream, Seen>,
     logs: BTreeMap<i32, Log>,
@@ -151,8 +165,9 @@ pub struct Audit {
     holes: Vec<Hole>,
     hole_count: u64,
     spans: usize,
-    twice_places: usize,
-    late_places: usize,
+    /// Places that may still be named.
+    twice_room: usize,
+    late_room: usize,
     settled: bool,
     /// Scratch.
     both: Vec<Range<u64>>,
@@ -162,7 +177,18 @@ impl Audit {
     /// An audit of these partitions, each read from that offset on.
     pub fn new(begins: impl IntoIterator<Item = (i32, i64)>) -> Self {
         let log = |(partition, begin)| (partition, Log { cut: begin > 0, next: begin, first_ms: None });
-        Self { logs: begins.into_iter().map(log).collect(), ..Self::default() }
+        Self {
+            streams: BTreeMap::new(),
+            logs: begins.into_iter().map(log).collect(),
+            bare: Bare::default(),
+            holes: Vec::new(),
+            hole_count: 0,
+            spans: 0,
+            twice_room: PLACES_MAX,
+            late_room: PLACES_MAX,
+            settled: false,
+            both: Vec::new(),
+        }
     }
 
     /// Takes a message; `stamp` is what its header says, if it has one that can be read.
@@ -188,20 +214,17 @@ impl Audit {
         let again: u64 = self.both.iter().map(|both| both.end - both.start).sum();
         seen.twice_messages += u64::from(again > 0);
         seen.twice_entries += again;
-        for both in self.both.drain(..) {
-            if self.twice_places < PLACES_MAX {
-                seen.twice.push(Twice { range: both, place });
-                self.twice_places += 1;
-            }
-        }
         let there = seen.there.entry(place.partition).or_insert(There { first, end: first });
+        let Place { partition, offset, .. } = place;
+        let behind = there.end.saturating_sub(1);
+        let spot = |range| Spot { range, partition, first_offset: offset, last_offset: offset, behind };
+        for both in self.both.drain(..) {
+            spot(both).join(&mut seen.twice, &mut self.twice_room);
+        }
         // A mere copy is out of order only because it is a copy.
         if first < there.end && again < u64::from(count) {
             seen.late_messages += 1;
-            if self.late_places < PLACES_MAX {
-                seen.late.push(Late { range: range.clone(), behind: there.end - 1, place });
-                self.late_places += 1;
-            }
+            spot(range.clone()).join(&mut seen.late, &mut self.late_room);
         }
         there.end = there.end.max(range.end);
         if self.spans > SPANS_MAX {

@@ -117,6 +117,19 @@ fn model(messages: &[Message]) -> (Vec<u64>, Vec<(u64, Place)>, Vec<Place>, BTre
     (missing, twice, late, there)
 }
 
+/// The spots hold these numbers, and their borders lie where these do.
+fn assert_spots(spots: &[Spot], expected: &[(u64, Place)], seed: u64) {
+    let mut rest = expected.iter();
+    for spot in spots {
+        let numbers: Vec<_> = rest.by_ref().take((spot.range.end - spot.range.start) as usize).collect();
+        assert!(numbers.iter().map(|(number, _)| *number).eq(spot.range.clone()), "seed {seed}: {spot:?}");
+        let (first, last) = (numbers[0].1, numbers[numbers.len() - 1].1);
+        assert_eq!((first.partition, first.offset), (spot.partition, spot.first_offset), "seed {seed}");
+        assert_eq!((last.partition, last.offset), (spot.partition, spot.last_offset), "seed {seed}");
+    }
+    assert_eq!(rest.next(), None, "seed {seed}");
+}
+
 #[test]
 fn whatever_is_lost_copied_or_moved_the_audit_says_what_the_model_says() {
     let mut spoilt = 0;
@@ -133,9 +146,10 @@ fn whatever_is_lost_copied_or_moved_the_audit_says_what_the_model_says() {
         let (missing, twice, late, there) = model(&messages);
         assert_eq!(found.gaps.iter().cloned().flatten().collect::<Vec<_>>(), missing, "seed {seed}");
         assert!(found.gaps.windows(2).all(|two| two[0].end < two[1].start), "seed {seed}: {:?}", found.gaps);
-        let said = found.twice.iter().flat_map(|twice| twice.range.clone().map(|number| (number, twice.place)));
-        assert_eq!(said.collect::<Vec<_>>(), twice, "seed {seed}");
-        assert_eq!(found.late.iter().map(|late| late.place).collect::<Vec<_>>(), late, "seed {seed}");
+        assert_spots(&found.twice, &twice, seed);
+        let offsets = |spot: Spot| (spot.first_offset..=spot.last_offset).map(move |offset| (spot.partition, offset));
+        let said: Vec<_> = found.late.iter().cloned().flat_map(offsets).collect();
+        assert_eq!(said, late.iter().map(|at| (at.partition, at.offset)).collect::<Vec<_>>(), "seed {seed}");
         assert_eq!((found.twice_entries, found.late_messages), (twice.len() as u64, late.len() as u64));
         assert_eq!((found.entries, found.messages), (there.len() as u64, messages.len() as u64));
         assert_eq!((Some(&found.first), Some(&found.last)), (there.first(), there.last()), "seed {seed}");
@@ -216,6 +230,15 @@ fn streams_are_told_apart_and_what_has_no_header_is_counted() {
     assert_eq!(audit.holes(), (&[Hole { partition: 0, offsets: 3..5 }][..], 1));
     let found = audit.found();
     assert_eq!(found.iter().map(|(stream, found)| (stream.lane, found.entries)).collect::<Vec<_>>(), [(0, 1), (1, 2)]);
+}
+
+#[test]
+fn a_batch_that_came_again_is_one_spot_however_many_messages_it_has() {
+    let once = (0..50_000).map(|first| message(0, first, first as u64, 1));
+    let again = (0..50_000).map(|first| message(0, first + 50_000, first as u64, 1));
+    let found = only(&audited(&[(0, 0)], &once.chain(again).collect::<Vec<_>>()));
+    let spot = Spot { range: 0..50_000, partition: 0, first_offset: 50_000, last_offset: 99_999, behind: 49_999 };
+    assert_eq!((found.twice, found.twice_messages, found.late_messages), (vec![spot], 50_000, 0));
 }
 
 #[test]
