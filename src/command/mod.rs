@@ -1,4 +1,4 @@
-//! What the commands do: `run`, `check`, `demo`, `doctor`, `tail`, `topics`. Puts the rooms together; `main` only parses words.
+//! What the commands do: `run`, `check`, `demo`, `doctor`, `tail`, `topics`, `audit`. Puts the rooms together; `main` only parses words.
 
 pub mod check;
 #[cfg(feature = "demo")]

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crate::config::file::{Driver as DriverChoice, FileConfig, Workers};
 use crate::config::publish::{Bell, Board, Question, Stage};
@@ -18,6 +18,7 @@ use crate::io::bell::{BellEar, bell};
 use crate::io::driver::{self, Driver};
 use crate::io::{listener, process};
 use crate::kafka::ShipperOptions;
+use crate::kafka::trace::Stream;
 use crate::log::exchange::GatewayNames;
 use crate::worker::{self, Left, Settings, Start};
 
@@ -85,6 +86,7 @@ pub fn start(config: FileConfig, file: &Path) -> Result<Gateway, Vec<String>> {
         bells(count).map_err(|error| vec![format!("no descriptors left to wake the cores: {error}")])?;
     let mut control = control::prepare(config, file)?;
     control.bind()?;
+    settings.shipping.trace = settings.shipping.trace.map(|_| this_start(&control));
     settings.admin_socket = control.relay_path().map(Into::into);
     control.warnings().iter().for_each(|line| log::warn!("{line}"));
     control.notes().iter().for_each(|line| log::info!("{line}"));
@@ -238,6 +240,14 @@ fn spawn(
         })
     });
     spawned.collect()
+}
+
+/// What the records' headers say of this gateway and this start of it.
+fn this_start(control: &Control) -> Stream {
+    let (gateway, warning) = control::identity::gateway_id(control.data_dir());
+    warning.iter().for_each(|line| log::warn!("{line}"));
+    let start = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
+    Stream { gateway, start, ..Stream::default() }
 }
 
 fn settings(config: &FileConfig, driver: Driver, bound: &[Vec<TcpListener>]) -> Settings {

@@ -4,6 +4,8 @@
 //! [`Control::snapshot`], [`Control::bind`], starts the workers, [`Control::serve`] (until they have ended).
 
 pub mod admin;
+pub mod audit;
+pub mod identity;
 pub mod key;
 pub mod listeners;
 pub mod metrics;
@@ -120,6 +122,11 @@ impl Control {
     /// What the operator should look at: objects that were left out, names that did not resolve.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Where this gateway keeps what it must find again.
+    pub fn data_dir(&self) -> &Path {
+        Path::new(&self.config.tollgate.data_dir)
     }
 
     /// The admin key that `demo` and tests use: the file's first with the role admin, else the made one.

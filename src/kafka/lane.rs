@@ -167,6 +167,8 @@ pub struct Lane {
     pub after: Vec<LaneId>,
     /// The key as it stands in each record.
     pub key: Vec<u8>,
+    /// What all its record headers begin with; empty: they are off.
+    pub trace: Vec<u8>,
     /// The open batch.
     pub open: Option<Open>,
     /// Sealed batches without a partition, oldest first.
@@ -210,6 +212,7 @@ impl Lane {
             tail: Tail::default(),
             after: Vec::new(),
             key,
+            trace: Vec::new(),
             open: None,
             waiting: VecDeque::new(),
             queues: Vec::new(),
@@ -252,7 +255,8 @@ impl Lane {
     pub fn open_in(&mut self, slot: SlotId, memory: &mut [u8]) -> Open {
         let number = self.next_number;
         self.next_number += 1;
-        let open = Open::new(slot, number, memory.len(), self.guess());
+        let mut open = Open::new(slot, number, memory.len(), self.guess());
+        open.batch.trace(memory, &self.trace, self.pushed);
         slot::open(memory, &self.account(number), &open.batch);
         open
     }

@@ -2,6 +2,7 @@
 //! a state machine.
 
 pub mod array;
+pub mod audit;
 pub mod batch;
 #[cfg(test)]
 mod batch_tests;
@@ -29,6 +30,9 @@ pub mod sink;
 pub mod slot;
 pub mod stats;
 pub mod stored;
+pub mod trace;
+#[cfg(test)]
+mod trace_tests;
 mod varint;
 
 pub use batch::Out;

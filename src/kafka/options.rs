@@ -2,6 +2,7 @@
 //! which field is `config`'s business.
 
 use super::stored::Origin;
+use super::trace::Stream;
 
 /// Milliseconds that a batch waits for more entries while its pipe is free.
 pub const LINGER_MS: u64 = 5;
@@ -80,6 +81,8 @@ pub struct ShipperOptions {
     pub reconnect_backoff_max_ms: u64,
     /// See [`STALLED_REPORT_MS`].
     pub stalled_report_ms: u64,
+    /// Gateway, start and core as each message's header names them (`trace`); the lane is the shipper's to fill in. None: no headers.
+    pub trace: Option<Stream>,
 }
 
 impl Default for ShipperOptions {
@@ -101,6 +104,7 @@ impl Default for ShipperOptions {
             reconnect_backoff_ms: RECONNECT_BACKOFF_MS,
             reconnect_backoff_max_ms: RECONNECT_BACKOFF_MAX_MS,
             stalled_report_ms: STALLED_REPORT_MS,
+            trace: None,
         }
     }
 }

@@ -612,6 +612,7 @@ impl Partition {
             }
         }
         for record in records {
+            super::trace_tests::assert_numbered(&record);
             self.log.push(record.value.expect("a value").to_vec());
             self.keys.push(record.key.map(|key| key.to_vec()));
         }

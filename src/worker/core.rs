@@ -26,6 +26,7 @@ use crate::io::listener::Listener;
 use crate::io::ring_memory::{MappedSlot, RingHeader};
 use crate::io::{driver, process, ring_memory};
 use crate::kafka::Shipper;
+use crate::kafka::trace::Stream;
 use crate::log::{CaptureBudget, RenderState};
 
 /// Milliseconds between two looks at the idle upstream connections.
@@ -334,6 +335,7 @@ fn shipper(settings: &Settings, index: usize) -> io::Result<Shipper<MappedSlot>>
     let mut options = settings.shipping.clone();
     options.seed = options.seed.wrapping_add(index as u64);
     options.origin.core = index as u32;
+    options.trace = options.trace.map(|gateway| Stream { core: index as u32, ..gateway });
     let (count, slot_bytes) = (settings.slot_count, settings.slot_bytes);
     let slots = match &settings.ring {
         Some(directory) => ring_memory::map_file(directory, RingHeader { origin: options.origin, count, slot_bytes })?,

@@ -178,7 +178,8 @@ pub struct TollgateConfig {
     pub body_capture_bytes: usize,
     /// `max_connections`: client connections per core; 0 is no limit of our own. Default 0.
     pub max_connections: usize,
-    /// `kafka.*`, keys as the fields are called. `seed` stays 0: the shell sets it.
+    /// `kafka.*`, keys as the fields are called. `seed` stays 0: the shell sets it. `record_headers` (default true) becomes
+    /// `trace`: that it is there is all that is known here.
     pub kafka: ShipperOptions,
 }
 

@@ -42,6 +42,7 @@ fn an_empty_file_has_apisix_defaults_but_keeps_the_admin_api_at_home() {
         assert_eq!(config.tollgate.data_dir, "./tollgate-data");
         assert_eq!(config.tollgate.shutdown_timeout_ms, 30_000);
         assert_eq!(config.tollgate.ring_bytes, crate::base::limits::RING_BYTES);
+        assert!(config.tollgate.kafka.trace.is_some());
     }
 }
 
@@ -55,7 +56,7 @@ fn a_full_file_is_read() {
          admin_key:\n      - {name: admin, key: secret, role: admin}\n      - {name: v, key: 42, role: viewer}\n    \
          admin_listen:\n      ip: 0.0.0.0\n      port: 9280\n    admin_api_version: v2\n\
          tollgate:\n  data_dir: /var/lib/tollgate\n  admin_on_proxy_port: true\n  hosts:\n    HTTPBIN.org:80: 127.0.0.1:8088\n  \
-         ring: {bytes: 8m, slot_bytes: 1m}\n  driver: epoll\n  kafka: {linger_ms: 20, batch_bytes: 64k}\n",
+         ring: {bytes: 8m, slot_bytes: 1m}\n  driver: epoll\n  kafka: {linger_ms: 20, batch_bytes: 64k, record_headers: false}\n",
     );
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(config.listen, [at("0.0.0.0:9081")]);
@@ -72,6 +73,7 @@ fn a_full_file_is_read() {
     assert_eq!(config.tollgate.hosts["httpbin.org:80"], "127.0.0.1:8088");
     assert_eq!((config.tollgate.ring_bytes, config.tollgate.driver), (8 << 20, Driver::Epoll));
     assert_eq!((config.tollgate.kafka.linger_ms, config.tollgate.kafka.batch_bytes), (20, 65_536));
+    assert_eq!(config.tollgate.kafka.trace, None);
 }
 
 #[test]

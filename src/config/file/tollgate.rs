@@ -6,6 +6,7 @@ use super::tree::{Section, shown};
 use super::{Driver, TollgateConfig};
 use crate::base::limits;
 use crate::kafka::ShipperOptions;
+use crate::kafka::trace::Stream;
 
 /// Bytes that a ring may take per core.
 const RING_BYTES_MOST: u64 = 1 << 40;
@@ -84,6 +85,7 @@ fn kafka(kafka: &Section<'_>, slot_bytes: u64) -> ShipperOptions {
         reconnect_backoff_ms: ms("reconnect_backoff_ms", default.reconnect_backoff_ms),
         reconnect_backoff_max_ms: ms("reconnect_backoff_max_ms", default.reconnect_backoff_max_ms),
         stalled_report_ms: ms("stalled_report_ms", default.stalled_report_ms),
+        trace: kafka.flag("record_headers", true).then(Stream::default),
     }
 }
 

@@ -28,6 +28,7 @@ use super::ring::{Ring, SLOTS_MIN, SlotMemory, State};
 use super::sink::Sink;
 use super::stats::{LostReason, Stats};
 use super::stored::{FrameRef, Origin, Stored};
+use super::trace::Stream;
 use crate::base::Mono;
 use crate::base::time::Now;
 
@@ -42,6 +43,8 @@ pub struct Shipper<M> {
     lanes_by_content: HashMap<LaneSpec, u32>,
     /// The next number of lanes that were forgotten, by their content key.
     next_numbers: HashMap<u64, u64>,
+    /// Lanes made so far, forgotten ones included.
+    lanes_made: u32,
     /// Indexes of lanes that were forgotten.
     vacant: Vec<u32>,
     /// Indexes of lanes that hold slots.
@@ -100,6 +103,7 @@ impl<M: SlotMemory> Shipper<M> {
             lanes: Vec::new(),
             lanes_by_content: HashMap::new(),
             next_numbers: HashMap::new(),
+            lanes_made: 0,
             vacant: Vec::new(),
             busy: Vec::new(),
             connections: Vec::new(),
@@ -162,6 +166,9 @@ impl<M: SlotMemory> Shipper<M> {
         (lane.batch_bytes, lane.incarnation, lane.after) = (topic.batch_bytes, topic.incarnation, after);
         // A lane that is made anew under one content numbers on: both may be in the spool.
         lane.next_number = self.next_numbers.get(&spec.stored_as).copied().unwrap_or(0);
+        let number = self.lanes_made;
+        self.lanes_made += 1;
+        lane.trace = self.options.trace.map(|core| Stream { lane: number, ..core }.prefix()).unwrap_or_default();
         if (index as usize) < self.lanes.len() {
             self.lanes[index as usize] = lane;
         } else {

@@ -4,12 +4,14 @@ use super::*;
 use crate::kafka::options::{Batching, Mode, Partitioner};
 use crate::kafka::sim::{Sim, Weather};
 use crate::kafka::stored::Origin;
+use crate::kafka::trace_tests::FIRST_START;
 
 const SLOT: usize = 16 * 1024;
 
 fn options(seed: u64, start: u64) -> ShipperOptions {
     ShipperOptions {
         seed: seed.wrapping_add(start),
+        trace: Some(Stream { gateway: 1, start: FIRST_START + start - 1, core: 0, lane: 0 }),
         origin: Origin { start, core: 0 },
         spool: true,
         ring_stays: true,
