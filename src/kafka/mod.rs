@@ -27,8 +27,9 @@ pub mod stored;
 mod varint;
 
 pub use batch::Out;
-pub use event::{Action, Appended, ConnId, Event, Level, SlotId};
+pub use event::{Action, Appended, ConnId, Event, Level, SlotId, Ticket};
 pub use options::{Acks, Batching, Compression, LaneId, LaneSpec, Mode, Partitioner, ShipperOptions, SinkId, SinkSpec};
+pub use producer::Outcome;
 pub use ring::SlotMemory;
 pub use shipper::Shipper;
 pub use stats::{Lost, LostReason, Stats};

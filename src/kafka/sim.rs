@@ -4,11 +4,13 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 
+use super::batch::Out;
 use super::codec::answers::{ApiRange, Metadata, Node, PartitionMetadata, Produced, ProducerId, TopicMetadata};
 use super::codec::broker_side::{self, Asked, Body};
 use super::codec::requests;
-use super::event::{Action, Appended, ConnId, Event, Level, SlotId};
+use super::event::{Action, Appended, ConnId, Event, Level, SlotId, Ticket};
 use super::options::LaneId;
+use super::producer::Outcome;
 use super::retry::Rng;
 use super::shipper::Shipper;
 use crate::base::time::Now;
@@ -109,6 +111,8 @@ pub struct Sim {
     serial: u64,
     /// Per lane, in order: the numbers that were accepted.
     pub accepted: Vec<(LaneId, Vec<u64>)>,
+    /// What was told to those who wait, in order.
+    pub settled: Vec<(Ticket, Outcome)>,
 }
 
 pub fn all_versions() -> Vec<ApiRange> {
@@ -139,6 +143,7 @@ impl Sim {
             queue: BinaryHeap::new(),
             serial: 0,
             accepted: Vec::new(),
+            settled: Vec::new(),
         };
         sim.later(50 * MS, Happening::Tick);
         sim
@@ -175,6 +180,11 @@ impl Sim {
 
     /// Hands over the lane's next entry, of about `len` bytes.
     pub fn append(&mut self, lane: LaneId, len: usize) -> Appended {
+        self.append_with(None, lane, len)
+    }
+
+    /// The same, with somebody who waits for it.
+    pub fn append_with(&mut self, ticket: Option<Ticket>, lane: LaneId, len: usize) -> Appended {
         let at = self.accepted.iter().position(|(other, _)| *other == lane).unwrap_or_else(|| {
             self.accepted.push((lane, Vec::new()));
             self.accepted.len() - 1
@@ -182,7 +192,11 @@ impl Sim {
         let number = self.accepted[at].1.last().map_or(0, |last| last + 1);
         let text = format!("{{\"lane\":{at},\"n\":{number},\"pad\":\"{}\"}}", "x".repeat(len));
         let now = self.now();
-        let appended = self.shipper.append(lane, now, &mut |out| out.push(text.as_bytes()));
+        let render = &mut |out: &mut Out<'_>| out.push(text.as_bytes());
+        let appended = match ticket {
+            Some(ticket) => self.shipper.append_with(ticket, lane, now, render),
+            None => self.shipper.append(lane, now, render),
+        };
         if appended == Appended::Accepted {
             self.accepted[at].1.push(number);
         }
@@ -260,6 +274,7 @@ impl Sim {
                 }
                 Action::Close { conn } => self.break_off(conn),
                 Action::Report { level, text } => self.reports.push((level, text)),
+                Action::Settled { ticket, outcome } => self.settled.push((ticket, outcome)),
             }
         }
         self.shipper.check_accounting().expect("the accounting holds");

@@ -207,6 +207,7 @@ impl Ship {
                 Level::Warn => log::warn!("{text}"),
                 Level::Info => log::info!("{text}"),
             },
+            Action::Settled { .. } => {}
         }
     }
 
