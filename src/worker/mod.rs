@@ -5,6 +5,7 @@ mod chunks;
 mod connection;
 mod core;
 mod exchange;
+mod hold;
 mod live;
 mod pool;
 mod proxy;
@@ -15,6 +16,7 @@ mod settings;
 mod ship;
 mod transfer;
 mod upload;
+mod waiters;
 
 pub use self::core::{Left, Start, run};
 pub use settings::Settings;

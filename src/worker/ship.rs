@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::waiters::Waiters;
 use crate::base::Mono;
 use crate::base::counters::{CoreCounters, Counter};
 use crate::base::time::Now;
@@ -19,7 +20,7 @@ use crate::io::duplex::either;
 use crate::io::notify::Notify;
 use crate::io::ring_memory::{MappedSlot, PinnedBytes};
 use crate::io::socket::{Reader, Socket, Target, Writer, connect, shut_down};
-use crate::kafka::{Action, Appended, ConnId, Event, LaneId, Level, Out, Shipper, SlotId};
+use crate::kafka::{Action, Appended, ConnId, Event, LaneId, Level, Out, Shipper, SlotId, Ticket};
 
 /// Milliseconds to wait for a broker's name to be resolved.
 const RESOLVE_TIMEOUT_MS: u64 = 5_000;
@@ -61,6 +62,8 @@ pub struct Ship {
     armed: Cell<Mono>,
     rearm: Notify,
     ended: Cell<bool>,
+    /// Who waits for entries' outcomes.
+    pub waiters: Rc<Waiters>,
     core: usize,
     board: Arc<Board>,
     clock: Rc<Clock>,
@@ -87,6 +90,7 @@ impl Ship {
             armed: Cell::new(FOREVER),
             rearm: Notify::default(),
             ended: Cell::new(false),
+            waiters: Rc::default(),
             core,
             board,
             clock,
@@ -97,6 +101,19 @@ impl Ship {
     /// Puts an entry into its lane's open batch.
     pub fn append(self: &Rc<Self>, lane: LaneId, now: Now, render: &mut dyn FnMut(&mut Out<'_>)) -> Appended {
         let appended = self.shipper.borrow_mut().append(lane, now, render);
+        self.drive();
+        appended
+    }
+
+    /// As [`Ship::append`], for an entry that somebody waits for.
+    pub fn append_with(
+        self: &Rc<Self>,
+        ticket: Ticket,
+        lane: LaneId,
+        now: Now,
+        render: &mut dyn FnMut(&mut Out<'_>),
+    ) -> Appended {
+        let appended = self.shipper.borrow_mut().append_with(ticket, lane, now, render);
         self.drive();
         appended
     }
@@ -134,6 +151,7 @@ impl Ship {
             (Counter::RingSlotsUsed, stats.slots_used),
             (Counter::RingSlots, stats.slots),
             (Counter::BrokerConnections, stats.connections),
+            (Counter::HeldResponses, self.waiters.count() as u64),
         ];
         for (counter, value) in numbers {
             counters.set(counter, value);
@@ -207,7 +225,7 @@ impl Ship {
                 Level::Warn => log::warn!("{text}"),
                 Level::Info => log::info!("{text}"),
             },
-            Action::Settled { .. } => {}
+            Action::Settled { ticket, outcome } => self.waiters.settle(ticket, outcome),
         }
     }
 
