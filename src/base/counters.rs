@@ -58,6 +58,16 @@ counters! {
     RequestsHeldBack = "tollgate_requests_held_back_total", Counter;
     /// Bodies cut at the per-core capture budget.
     BodiesCut = "tollgate_log_bodies_cut_total", Counter;
+    /// Held responses (`ack_before_response`) that wait now.
+    HeldResponses = "tollgate_held_responses", Gauge;
+    /// Held responses released because Kafka had acknowledged their records.
+    HeldAcknowledged = "tollgate_held_responses_acknowledged_total", Counter;
+    /// Held responses released though Kafka had not acknowledged their records (`on_log_failure: pass`).
+    HeldPassed = "tollgate_held_responses_passed_total", Counter;
+    /// Held responses that became a 503 or a cut connection (`on_log_failure: reject`).
+    HeldRejected = "tollgate_held_responses_rejected_total", Counter;
+    /// Held responses whose client left before they were released.
+    HeldAbandoned = "tollgate_held_responses_abandoned_total", Counter;
     /// Ring slots in use now.
     RingSlotsUsed = "tollgate_ring_slots_used", Gauge;
     /// Ring slots in all.

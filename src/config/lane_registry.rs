@@ -162,7 +162,7 @@ fn read_lane(lane: &Fields<'_>) -> Result<StoredLane, String> {
 type Words<T, const N: usize> = [(&'static str, T); N];
 
 const ACKS: Words<Acks, 2> = [("leader", Acks::Leader), ("all", Acks::All)];
-const MODES: Words<Mode, 2> = [("async", Mode::Async), ("sync", Mode::Sync)];
+const MODES: Words<Mode, 3> = [("async", Mode::Async), ("sync", Mode::Sync), ("held", Mode::Held)];
 const COMPRESSIONS: Words<Compression, 5> = [
     ("none", Compression::None),
     ("gzip", Compression::Gzip),
@@ -232,6 +232,7 @@ mod tests {
         let plain = SinkSpec::new(vec![("kafka-1".to_owned(), 9092), ("::1".to_owned(), 1)]);
         let mut sinks = vec![plain.clone(), SinkSpec::new(Vec::new())];
         sinks.push(SinkSpec { acks: Acks::Leader, mode: Mode::Sync, ..plain.clone() });
+        sinks.push(SinkSpec { mode: Mode::Held, ..plain.clone() });
         sinks.push(SinkSpec { overflow: Overflow::Backpressure, ..plain.clone() });
         sinks.push(SinkSpec { timeout_ms: u32::MAX, max_retry: Some(0), retry_delay_ms: Some(7), ..plain.clone() });
         let all = [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];

@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::producer::Outcome;
 use super::stored::FrameRef;
 
 /// A connection to a broker; numbers are never used twice.
@@ -16,6 +17,10 @@ pub struct ConnId(pub u64);
 /// A slot of the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SlotId(pub u32);
+
+/// What somebody who waits for an entry's outcome calls it. Whoever hands it in sees to it that none is used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
 
 /// How loudly something is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +101,13 @@ pub enum Action {
         level: Level,
         /// One line, without a newline; names the broker or topic and what to do.
         text: String,
+    },
+    /// Tell whoever waits for this entry what became of it. Once for each ticket that was accepted.
+    Settled {
+        /// Whose entry.
+        ticket: Ticket,
+        /// What became of it.
+        outcome: Outcome,
     },
 }
 

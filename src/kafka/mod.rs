@@ -36,10 +36,11 @@ mod trace_tests;
 mod varint;
 
 pub use batch::Out;
-pub use event::{Action, Appended, ConnId, Event, Level, SlotId};
+pub use event::{Action, Appended, ConnId, Event, Level, SlotId, Ticket};
 pub use options::{
     Acks, Batching, Compression, LaneId, LaneSpec, Mode, Overflow, Partitioner, ShipperOptions, SinkId, SinkSpec,
 };
+pub use producer::Outcome;
 pub use ring::SlotMemory;
 pub use shipper::Shipper;
 pub use stats::{Lost, LostReason, Stats};

@@ -59,7 +59,7 @@ pub struct ShipperOptions {
     pub client_id: String,
     /// Where jitter and the choice of partitions start. Different per core and start.
     pub seed: u64,
-    /// See [`LINGER_MS`]. A sync sink does not linger.
+    /// See [`LINGER_MS`]. Sync and held sinks do not linger.
     pub linger_ms: u64,
     /// See [`BATCH_BYTES`].
     pub batch_bytes: usize,
@@ -125,6 +125,9 @@ pub enum Mode {
     Async,
     /// One, its outcome known before the next; no linger.
     Sync,
+    /// As `Sync`, for entries that somebody waits for: arrays are closed, too, as soon as their batch can be sent, so that everybody
+    /// who waits meanwhile shares the next one (group commit), and a slot of the ring is kept for them.
+    Held,
 }
 
 /// The codec of a batch's records; the number in the batch's attributes (KIP-98, KIP-110).

@@ -4,11 +4,13 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 
+use super::batch::Out;
 use super::codec::answers::{ApiRange, Metadata, Node, PartitionMetadata, Produced, ProducerId, TopicMetadata};
 use super::codec::broker_side::{self, Asked, Body};
 use super::codec::requests;
-use super::event::{Action, Appended, ConnId, Event, Level, SlotId};
+use super::event::{Action, Appended, ConnId, Event, Level, SlotId, Ticket};
 use super::options::{LaneId, SinkSpec};
+use super::producer::Outcome;
 use super::retry::Rng;
 use super::shipper::Shipper;
 use super::sim_disk::Disk;
@@ -117,6 +119,8 @@ pub struct Sim {
     pub disk: Disk,
     /// The sinks of lanes that may be stored, by the lanes' content key.
     pub sinks: HashMap<u64, SinkSpec>,
+    /// What was told to those who wait, in order.
+    pub settled: Vec<(Ticket, Outcome)>,
 }
 
 pub fn all_versions() -> Vec<ApiRange> {
@@ -149,6 +153,7 @@ impl Sim {
             accepted: Vec::new(),
             disk: Disk::default(),
             sinks: HashMap::new(),
+            settled: Vec::new(),
         };
         sim.later(50 * MS, Happening::Tick);
         sim
@@ -185,6 +190,11 @@ impl Sim {
 
     /// Hands over the lane's next entry, of about `len` bytes.
     pub fn append(&mut self, lane: LaneId, len: usize) -> Appended {
+        self.append_with(None, lane, len)
+    }
+
+    /// The same, with somebody who waits for it.
+    pub fn append_with(&mut self, ticket: Option<Ticket>, lane: LaneId, len: usize) -> Appended {
         let at = self.accepted.iter().position(|(other, _)| *other == lane).unwrap_or_else(|| {
             self.accepted.push((lane, Vec::new()));
             self.accepted.len() - 1
@@ -192,7 +202,11 @@ impl Sim {
         let number = self.accepted[at].1.last().map_or(0, |last| last + 1);
         let text = format!("{{\"lane\":{at},\"n\":{number},\"pad\":\"{}\"}}", "x".repeat(len));
         let now = self.now();
-        let appended = self.shipper.append(lane, now, &mut |out| out.push(text.as_bytes()));
+        let render = &mut |out: &mut Out<'_>| out.push(text.as_bytes());
+        let appended = match ticket {
+            Some(ticket) => self.shipper.append_with(ticket, lane, now, render),
+            None => self.shipper.append(lane, now, render),
+        };
         if appended == Appended::Accepted {
             self.accepted[at].1.push(number);
         }
@@ -279,6 +293,7 @@ impl Sim {
                 Action::Restate { frame, bytes } => self.restate_frame(frame, &bytes),
                 Action::FrameDone { frame } => self.frame_done(frame),
                 Action::Report { level, text } => self.reports.push((level, text)),
+                Action::Settled { ticket, outcome } => self.settled.push((ticket, outcome)),
             }
         }
         self.shipper.check_accounting().expect("the accounting holds");

@@ -57,7 +57,7 @@ impl Sink {
     pub const fn window(&self) -> u32 {
         match self.spec.mode {
             Mode::Async => IN_FLIGHT_BATCHES as u32,
-            Mode::Sync => 1,
+            Mode::Sync | Mode::Held => 1,
         }
     }
 

@@ -36,7 +36,7 @@ const POOL_SWEEP_MS: u64 = 1_000;
 const FLUSH_MS: u64 = 5_000;
 /// Milliseconds that a shutdown may take, behind its timeout, to write to the spool what Kafka did not take.
 const STOW_MS: u64 = 5_000;
-/// Times that a core looks, 5 ms apart, whether exchanges that it cut have ended.
+/// Times that a core looks, 5 ms apart, whether exchanges that it ended have ended.
 const CUT_LOOKS: usize = 20;
 /// Milliseconds to wait after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE_MS: u64 = 50;
@@ -140,6 +140,7 @@ impl Core {
         let listeners = listeners.into_iter().map(Listener::new).collect::<io::Result<Vec<_>>>()?;
         let counters = Arc::clone(board.counters(index));
         deadlines.sweep(clock.mono().ms());
+        ship.waiters.sweep(clock.mono().ms());
         let capture_budget = RefCell::new(CaptureBudget::new(settings.body_capture_bytes));
         let date = DateText::of(clock.now().wall.unix_s());
         let core = Rc::new(Self {
@@ -214,6 +215,7 @@ impl Core {
             monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
             let now_ms = self.clock.mono().ms();
             self.deadlines.sweep(now_ms);
+            self.ship.waiters.sweep(now_ms);
             self.turn_date();
             if now_ms >= pools_due_ms {
                 pools_due_ms = now_ms + POOL_SWEEP_MS;
@@ -295,6 +297,10 @@ impl Core {
         while self.open.get() > 0 && !leave(&self) && self.clock.mono() < exchanges_until {
             monoio::time::sleep(Duration::from_millis(5)).await;
         }
+        if self.ship.waiters.count() > 0 {
+            self.ship.waiters.end_all();
+            self.wait_for_ends().await;
+        }
         if self.open.get() > 0 {
             self.cut_exchanges().await;
         }
@@ -321,6 +327,12 @@ impl Core {
         log::warn!("core {}: {} connections are cut: they did not end in time", self.index, self.open.get());
         self.cutting.set(true);
         self.deadlines.shut_down_all();
+        self.ship.waiters.end_all();
+        self.wait_for_ends().await;
+    }
+
+    /// Gives exchanges that have every reason to end a moment to do so.
+    async fn wait_for_ends(&self) {
         for _ in 0..CUT_LOOKS {
             if self.open.get() == 0 {
                 break;

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::waiters::Waiters;
 use crate::base::Mono;
 use crate::base::counters::{CoreCounters, Counter};
 use crate::base::time::Now;
@@ -23,7 +24,7 @@ use crate::io::ring_memory::{MappedSlot, PinnedBytes};
 use crate::io::socket::{Reader, Socket, Target, Writer, connect, shut_down};
 use crate::kafka::stored::STORED_AT;
 use crate::kafka::{
-    Action, Appended, ConnId, Event, FrameRef, LaneId, Level, Origin, Out, Shipper, SlotId, SlotMemory, Stored,
+    Action, Appended, ConnId, Event, FrameRef, LaneId, Level, Origin, Out, Shipper, SlotId, SlotMemory, Stored, Ticket,
 };
 
 use super::core::Left;
@@ -70,6 +71,8 @@ pub struct Ship {
     armed: Cell<Mono>,
     rearm: Notify,
     ended: Cell<bool>,
+    /// Who waits for entries' outcomes.
+    pub waiters: Rc<Waiters>,
     core: usize,
     board: Arc<Board>,
     clock: Rc<Clock>,
@@ -98,6 +101,7 @@ impl Ship {
             armed: Cell::new(FOREVER),
             rearm: Notify::default(),
             ended: Cell::new(false),
+            waiters: Rc::default(),
             core,
             board,
             clock,
@@ -115,6 +119,19 @@ impl Ship {
     /// See [`Shipper::has_room`].
     pub fn has_room(&self, lane: LaneId) -> bool {
         self.shipper.borrow().has_room(lane)
+    }
+
+    /// As [`Ship::append`], for an entry that somebody waits for.
+    pub fn append_with(
+        self: &Rc<Self>,
+        ticket: Ticket,
+        lane: LaneId,
+        now: Now,
+        render: &mut dyn FnMut(&mut Out<'_>),
+    ) -> Appended {
+        let appended = self.shipper.borrow_mut().append_with(ticket, lane, now, render);
+        self.drive();
+        appended
     }
 
     /// Looks at or changes the shipper, then does what it wants done.
@@ -150,6 +167,7 @@ impl Ship {
             (Counter::RingSlotsUsed, stats.slots_used),
             (Counter::RingSlots, stats.slots),
             (Counter::BrokerConnections, stats.connections),
+            (Counter::HeldResponses, self.waiters.count() as u64),
         ];
         for (counter, value) in numbers {
             counters.set(counter, value);
@@ -280,6 +298,7 @@ impl Ship {
                 Level::Warn => log::warn!("{text}"),
                 Level::Info => log::info!("{text}"),
             },
+            Action::Settled { ticket, outcome } => self.waiters.settle(ticket, outcome),
         }
     }
 

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ack_before_response;
 mod arrays;
 mod bad_input;
 mod bodies;

@@ -12,7 +12,7 @@ use crate::config::documents::Documents;
 use crate::config::lane_registry;
 use crate::config::resource::Kind;
 use crate::config::schema::KAFKA_LOGGER;
-use crate::config::snapshot::{BodyRule, Captures, LoggerIndex, LoggerSpec};
+use crate::config::snapshot::{BodyRule, Captures, Hold, LoggerIndex, LoggerSpec, OnLogFailure};
 use crate::kafka::{Acks, Batching, Compression, Mode, Overflow, Partitioner, SinkSpec};
 use crate::log::plan::EntryPlace;
 use crate::log::{Plan, PlanSpec, Variable, choose_format};
@@ -29,6 +29,12 @@ const WITHOUT_EFFECT: [&str; 5] = [
 ];
 /// Default of `max_req_body_bytes` and `max_resp_body_bytes`.
 const BODY_BYTES: usize = 524_288;
+/// Keys that say how a response is held, if it is.
+const OF_HOLD: [&str; 3] = ["hold_bytes", "ack_timeout", "on_log_failure"];
+/// Default of `hold_bytes`.
+const HOLD_BYTES: usize = 65_536;
+/// Default of `ack_timeout`, in milliseconds: as long as a request to a broker may take.
+const ACK_TIMEOUT_MS: u64 = 10_000;
 
 /// The loggers of one snapshot while it is made.
 pub struct Loggers<'a> {
@@ -86,6 +92,11 @@ impl<'a> Loggers<'a> {
         captures.fold(Captures::default(), Captures::max)
     }
 
+    /// How responses are held for some of them.
+    pub fn hold(&self, loggers: &[LoggerIndex]) -> Option<Hold> {
+        loggers.iter().filter_map(|index| self.specs[index.0 as usize].hold).reduce(Hold::max)
+    }
+
     /// The list of the snapshot.
     pub fn finish(self) -> Vec<Arc<LoggerSpec>> {
         self.specs
@@ -93,11 +104,7 @@ impl<'a> Loggers<'a> {
 }
 
 /// The loggers of the global rules. One that stands in two rules runs in none (APISIX-COMPAT §6.6).
-pub fn global(
-    documents: &Documents,
-    loggers: &mut Loggers<'_>,
-    findings: &mut Findings,
-) -> (Vec<LoggerIndex>, Captures) {
+pub fn global(documents: &Documents, loggers: &mut Loggers<'_>, findings: &mut Findings) -> Vec<LoggerIndex> {
     let mut rules = BTreeMap::new();
     for (id, rule) in documents.all(Kind::GlobalRule) {
         if let Some(attributes) = plugin(&rule.value) {
@@ -116,8 +123,7 @@ pub fn global(
             Err(text) => findings.left_out(path, text),
         }
     }
-    let captures = loggers.captures(&indexes);
-    (indexes, captures)
+    indexes
 }
 
 /// The kafka-logger instance of a route, service, plugin config or global rule.
@@ -130,6 +136,11 @@ fn warn(attributes: &Value, plan: &Plan, path: &str, findings: &mut Findings) {
     if !idle.is_empty() {
         findings
             .warn(path.to_owned(), format!("kafka-logger: no effect in this version of Tollgate: {}", idle.join(", ")));
+    }
+    let unheld: Vec<&str> = OF_HOLD.into_iter().filter(|key| attributes.get(key).is_some()).collect();
+    if !unheld.is_empty() && hold(attributes).is_none() {
+        let text = format!("kafka-logger: no effect without ack_before_response: true: {}", unheld.join(", "));
+        findings.warn(path.to_owned(), text);
     }
     for text in plan.warnings() {
         findings.warn(path.to_owned(), format!("kafka-logger: {text}"));
@@ -161,6 +172,7 @@ fn read(
         stored_as: 0,
         max_pending_entries: field::integer(metadata, "max_pending_entries"),
         captures: captures(plan, request_body.as_ref(), response_body.as_ref()),
+        hold: hold(attributes),
         plan: Arc::clone(plan),
         filter: expr(attributes.pointer("/_meta/filter"))?,
         request_body,
@@ -170,7 +182,7 @@ fn read(
     spec.stored_as = lane_registry::key(&spec.sink, &spec.stored_lane());
     let place = (&spec.sink, &spec.topic, &spec.key, batching, spec.partitioner, spec.max_pending_entries, &spec.name);
     let exprs = ["include_req_body_expr", "include_resp_body_expr"].map(|key| Json(attributes.get(key)));
-    spec.content = hash_of(&(place, format, exprs, Json(attributes.pointer("/_meta/filter"))));
+    spec.content = hash_of(&(place, format, exprs, Json(attributes.pointer("/_meta/filter")), spec.hold));
     Ok(spec)
 }
 
@@ -236,6 +248,18 @@ fn expr(rule: Option<&Value>) -> Result<Option<Expr<Variable>>, String> {
     rule.map(|rule| Expr::compile(rule, &mut Variable::compile)).transpose()
 }
 
+fn hold(attributes: &Value) -> Option<Hold> {
+    field::flag(attributes, "ack_before_response").filter(|held| *held)?;
+    Some(Hold {
+        part_bytes: field::integer(attributes, "hold_bytes").unwrap_or(HOLD_BYTES).max(1),
+        timeout_ms: field::seconds_as_ms(attributes, "ack_timeout").unwrap_or(ACK_TIMEOUT_MS).max(1),
+        on_failure: match field::text(attributes, "on_log_failure") {
+            Some("reject") => OnLogFailure::Reject,
+            _ => OnLogFailure::Pass,
+        },
+    })
+}
+
 fn batching(attributes: &Value) -> Batching {
     let number = |key, default: u64| field::integer(attributes, key).unwrap_or(default);
     match number("batch_max_size", 1000) {
@@ -253,7 +277,11 @@ fn sink(attributes: &Value) -> SinkSpec {
     let default = SinkSpec::new(bootstrap(attributes));
     SinkSpec {
         acks: if field::integer(attributes, "required_acks") == Some(1) { Acks::Leader } else { Acks::All },
-        mode: if field::text(attributes, "producer_type") == Some("sync") { Mode::Sync } else { Mode::Async },
+        mode: match (hold(attributes), field::text(attributes, "producer_type")) {
+            (Some(_), _) => Mode::Held,
+            (None, Some("sync")) => Mode::Sync,
+            (None, _) => Mode::Async,
+        },
         compression: match field::text(attributes, "compression") {
             Some("lz4") => Compression::Lz4,
             Some("zstd") => Compression::Zstd,

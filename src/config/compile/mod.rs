@@ -61,8 +61,9 @@ pub fn compile(documents: &Documents, options: &CompileOptions, resolve: &dyn Fn
     let mut upstreams = upstream::Upstreams::new(options, resolve);
     let mut loggers = logger::Loggers::new(documents);
     let mut findings = Findings::default();
-    let (global_loggers, global_captures) = logger::global(documents, &mut loggers, &mut findings);
-    let mut routes = route::Routes::new(documents, &mut upstreams, &mut loggers, global_captures);
+    let global_loggers = logger::global(documents, &mut loggers, &mut findings);
+    let (global_captures, global_hold) = (loggers.captures(&global_loggers), loggers.hold(&global_loggers));
+    let mut routes = route::Routes::new(documents, &mut upstreams, &mut loggers, &global_loggers);
     routes.add_all(&mut findings);
     let (routes, route_specs) = routes.finish(options.router);
     let (upstreams, node_sets, unresolved) = upstreams.finish();
@@ -77,6 +78,7 @@ pub fn compile(documents: &Documents, options: &CompileOptions, resolve: &dyn Fn
         loggers,
         global_loggers,
         global_captures,
+        global_hold,
     };
     Compiled { snapshot, problems: findings.problems, warnings: findings.warnings, unresolved }
 }

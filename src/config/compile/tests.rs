@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::patch::merge;
 use crate::config::resource::Kind;
-use crate::config::snapshot::{Captures, LoggerIndex, LoggerSpec, PassHost, RouteSpec, RouteUpstream, Timeouts};
+use crate::config::snapshot::{
+    Captures, Hold, LoggerIndex, LoggerSpec, OnLogFailure, PassHost, RouteSpec, RouteUpstream, Timeouts,
+};
 use crate::kafka::{Acks, Batching, Compression, Mode};
 use crate::route::{Operand, RouteQuery};
 
@@ -107,6 +109,32 @@ fn unset_knobs_of_the_producer_leave_our_defaults() {
     assert_eq!((logger.sink.max_retry, logger.sink.retry_delay_ms, logger.sink.timeout_ms), (None, None, 3_000));
     assert_eq!(logger.max_pending_entries, None);
     assert_eq!(logger.batching, Batching::Array { max_entries: 1000, inactive_ms: 5_000, duration_ms: 60_000 });
+}
+
+#[test]
+fn a_held_logger_has_a_sink_of_its_own_and_its_bounds() {
+    let defaults = Hold { part_bytes: 65_536, timeout_ms: 10_000, on_failure: OnLogFailure::Pass };
+    let logger = only_logger(json!({"ack_before_response": true, "producer_type": "async"}));
+    assert_eq!((logger.hold, logger.sink.mode), (Some(defaults), Mode::Held));
+    let written =
+        json!({"ack_before_response": true, "hold_bytes": 7, "ack_timeout": 0.25, "on_log_failure": "reject"});
+    let strict = Hold { part_bytes: 7, timeout_ms: 250, on_failure: OnLogFailure::Reject };
+    assert_eq!(only_logger(written).hold, Some(strict));
+    let without = json!({"ack_before_response": false, "hold_bytes": 7});
+    let Compiled { snapshot, warnings, .. } = compiled(&[(Kind::Route, "r1", with_logger(without))]);
+    assert_eq!((snapshot.loggers[0].hold, snapshot.loggers[0].sink.mode), (None, Mode::Async));
+    assert!(warnings[0].text.ends_with("no effect without ack_before_response: true: hold_bytes"), "{warnings:?}");
+}
+
+#[test]
+fn a_route_holds_for_its_own_logger_and_for_the_global_one() {
+    let global = json!({"plugins": {"kafka-logger": logger(json!({"ack_before_response": true, "hold_bytes": 9}))}});
+    let own = with_logger(json!({"ack_before_response": true, "hold_bytes": 5, "on_log_failure": "reject"}));
+    let snapshot = snapshot(&[(Kind::GlobalRule, "1", global), (Kind::Route, "r1", own)]);
+    let of_global = Hold { part_bytes: 9, timeout_ms: 10_000, on_failure: OnLogFailure::Pass };
+    assert_eq!(snapshot.global_hold, Some(of_global));
+    assert_eq!(snapshot.route_specs[0].hold, Some(Hold { on_failure: OnLogFailure::Reject, ..of_global }));
+    assert_eq!(self::snapshot(&[(Kind::Route, "r1", with_logger(json!({})))]).route_specs[0].hold, None);
 }
 
 #[test]

@@ -1,15 +1,18 @@
-//! kafka-logger's attributes and metadata (APISIX-COMPAT §1.1, §2.1). Ours beside APISIX's: `compression`, `partitioner`, `overflow`, and
-//! `required_acks` without a default: unset means all replicas.
+//! kafka-logger's attributes and metadata (APISIX-COMPAT §1.1, §2.1). Ours beside APISIX's: `compression`, `partitioner`, `overflow`,
+//! `ack_before_response` with what belongs to it, and `required_acks` without a default: unset means all replicas.
 
 use serde_json::{Map, Value, json};
 
 use super::parts;
 
+/// The most that `hold_bytes` may say: so much memory a waiting response may take.
+const HOLD_BYTES_MAX: usize = 1024 * 1024;
+
 /// The attributes of an instance.
 pub fn attributes() -> Value {
     let mut properties = Map::new();
     properties.insert("_meta".into(), parts::plugin_meta());
-    for part in [connection(), entry(), producer(), batching()] {
+    for part in [connection(), entry(), producer(), hold(), batching()] {
         if let Value::Object(part) = part {
             properties.extend(part);
         }
@@ -99,6 +102,16 @@ fn producer() -> Value {
             "description": "what is done when the ring is full",
         },
         "partitioner": {"type": "string", "enum": ["murmur2", "crc32"], "description": "which partition a key means"},
+    })
+}
+
+/// Ours: responses that wait for their record.
+fn hold() -> Value {
+    json!({
+        "ack_before_response": {"type": "boolean", "default": false, "description": "release responses once Kafka has them"},
+        "hold_bytes": {"type": "integer", "minimum": 1, "maximum": HOLD_BYTES_MAX, "default": 65_536},
+        "ack_timeout": {"type": "number", "exclusiveMinimum": 0, "maximum": 3_600, "default": 10},
+        "on_log_failure": {"type": "string", "default": "pass", "enum": ["pass", "reject"]},
     })
 }
 

@@ -77,6 +77,19 @@ fn plugin_attributes_are_refused_in_apisix_words() {
 }
 
 #[test]
+fn attributes_of_held_responses_have_bounds() {
+    let refused = |name: &str, value: Value| logger(json!({"ack_before_response": true, name: value})).unwrap_err();
+    let bounds = |name: &str| format!("property \"{name}\" validation failed: ");
+    assert_eq!(refused("hold_bytes", json!(0)), format!("{}expected 0 to be at least 1", bounds("hold_bytes")));
+    for (name, value) in [("hold_bytes", json!(1_048_577)), ("ack_timeout", json!(0)), ("ack_timeout", json!(3_601))] {
+        assert!(refused(name, value.clone()).starts_with(&bounds(name)), "{name} {value}");
+    }
+    assert_eq!(refused("on_log_failure", json!("drop")), bounds("on_log_failure") + "matches none of the enum values");
+    let most = json!({"ack_before_response": true, "hold_bytes": 1, "ack_timeout": 0.2, "on_log_failure": "reject"});
+    assert_eq!(logger(most), Ok(()));
+}
+
+#[test]
 fn what_is_not_done_yet_is_refused_aloud() {
     let text = "is not supported by this version of Tollgate yet";
     assert_eq!(logger(json!({"tls": {}})), Err(format!("property \"tls\" {text}")));

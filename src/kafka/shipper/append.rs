@@ -36,6 +36,7 @@ impl<M: SlotMemory> Shipper<M> {
             let to = (&lane.key[..], lane.spec.batching, lane.batch_bytes);
             let memory = slot.memory.bytes_mut();
             if let Ok(pushed) = open.push(memory, to, now, &mut slot.batch.record_entries, render) {
+                self.tickets.note(open.slot, open.batch.entries());
                 let target = self.options.batch_bytes.min(lane.batch_bytes);
                 let over = open.batch.bytes() >= target && (!open.over || open.batch.bytes() >= lane.batch_bytes);
                 open.over |= over;
@@ -78,6 +79,7 @@ impl<M: SlotMemory> Shipper<M> {
             self.advance(index, now.mono);
             return self.refuse_too_large(index, overflow.entry_bytes, now.mono);
         }
+        self.tickets.note(id, open.batch.entries());
         lane.open = Some(open);
         lane.held += 1;
         lane.pushed += 1;
@@ -103,6 +105,7 @@ impl<M: SlotMemory> Shipper<M> {
                 self.note_wake(due);
             }
         }
+        self.close_held_array(index, now);
         let lane = &self.lanes[index];
         let Some(open) = &lane.open else { return };
         let Some(since) = open.since else { return };
@@ -113,7 +116,7 @@ impl<M: SlotMemory> Shipper<M> {
             return;
         }
         let linger_ms = match self.sinks[lane.sink].spec.mode {
-            Mode::Sync => 0,
+            Mode::Sync | Mode::Held => 0,
             Mode::Async => self.options.linger_ms,
         };
         let due = since.plus_ms(linger_ms);
@@ -125,7 +128,7 @@ impl<M: SlotMemory> Shipper<M> {
     }
 
     /// True if a batch that is sealed now can be sent at once, as far as this lane can tell.
-    fn pipe_is_free(&self, index: usize) -> bool {
+    pub(super) fn pipe_is_free(&self, index: usize) -> bool {
         let lane = &self.lanes[index];
         let topic = &self.sinks[lane.sink].topics[lane.topic];
         if !lane.waiting.is_empty() || topic.leaders.is_empty() || !lane.tail.is_empty() || self.is_behind(index) {
@@ -142,7 +145,7 @@ impl<M: SlotMemory> Shipper<M> {
             .is_none_or(|queue| queue.batches.len() < window && queue.batches.len() == queue.in_flight as usize)
     }
 
-    fn close_array(&mut self, index: usize, now: Mono) {
+    pub(super) fn close_array(&mut self, index: usize, now: Mono) {
         if let Some(open) = &mut self.lanes[index].open {
             let slot = self.ring.slot_mut(open.slot);
             open.close_array(slot.memory.bytes_mut(), &mut slot.batch.record_entries, now);
@@ -235,6 +238,7 @@ impl<M: SlotMemory> Shipper<M> {
         lane.slots += 1;
         self.sinks[lane.sink].slots += 1;
         self.stats.slots_used += 1;
+        self.tickets.begin(id);
         self.list(index);
         Some(id)
     }
@@ -250,7 +254,7 @@ impl<M: SlotMemory> Shipper<M> {
     /// Every sink can always get a few slots, and every lane two, however full the others' queues are.
     fn may_take(&self, index: usize) -> bool {
         let (free, all) = (self.ring.free(), self.ring.len());
-        if free <= self.load_reserve() {
+        if free <= self.load_reserve() + self.kept_for_held(index) {
             return false;
         }
         let lane = &self.lanes[index];

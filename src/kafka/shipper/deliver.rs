@@ -142,6 +142,7 @@ impl<M: SlotMemory> Shipper<M> {
             Outcome::InDoubt => self.stats.in_doubt += one.entries,
             Outcome::Lost(reason) => self.stats.lost.add(reason, one.entries),
         }
+        self.settle_tickets(&one);
         if one.outcome != Outcome::Delivered {
             self.report_lost(index, at, one, now);
         }

@@ -2,7 +2,7 @@
 //! and the time, and sleeps until [`Shipper::next_wake`]. No socket, file, clock or randomness in here.
 //!
 //! `append` fills slots and seals them, `deliver` sends batches and takes their answers, `network` keeps connections and metadata,
-//! `report` says what an operator must know.
+//! `report` says what an operator must know, `tickets` tells those who wait for an entry what became of it.
 
 mod append;
 mod deliver;
@@ -13,13 +13,17 @@ mod spill;
 mod spool_tests;
 #[cfg(test)]
 mod tests;
+mod tickets;
+#[cfg(test)]
+mod tickets_tests;
 
 use std::collections::{HashMap, VecDeque};
 
+use self::tickets::Tickets;
 use super::batch::{Out, SLOT_BYTES_MIN};
 use super::compress::Compressor;
 use super::connection::Connection;
-use super::event::{Action, Appended, Event, SlotId};
+use super::event::{Action, Appended, Event, SlotId, Ticket};
 use super::lane::Lane;
 use super::options::{CLIENT_ID_BYTES, LaneId, LaneSpec, ShipperOptions, SinkId, SinkSpec};
 use super::producer::Resolved;
@@ -56,6 +60,7 @@ pub struct Shipper<M> {
     held: u64,
     rng: Rng,
     compressor: Compressor,
+    tickets: Tickets,
     /// Scratch: what the queue at work has resolved.
     resolved: Vec<Resolved>,
     wake: Option<Mono>,
@@ -113,6 +118,7 @@ impl<M: SlotMemory> Shipper<M> {
             held: 0,
             rng,
             compressor: Compressor::default(),
+            tickets: Tickets::default(),
             resolved: Vec::new(),
             wake: None,
             ending: Ending::No,
@@ -192,6 +198,25 @@ impl<M: SlotMemory> Shipper<M> {
     #[inline]
     pub fn append(&mut self, lane: LaneId, now: Now, render: &mut dyn FnMut(&mut Out<'_>)) -> Appended {
         self.append_entry(lane, now, render)
+    }
+
+    /// As [`Shipper::append`], for an entry that somebody waits for: if it is accepted, one [`Action::Settled`] says later what
+    /// became of it. For lanes of [`Mode::Held`](super::options::Mode::Held) only: others carry open arrays from slot to slot.
+    pub fn append_with(
+        &mut self,
+        ticket: Ticket,
+        lane: LaneId,
+        now: Now,
+        render: &mut dyn FnMut(&mut Out<'_>),
+    ) -> Appended {
+        debug_assert!(
+            self.index_of(lane).is_none_or(|index| self.is_held(index)),
+            "a ticket for a lane that is not held"
+        );
+        self.tickets.next = Some(ticket);
+        let appended = self.append_entry(lane, now, render);
+        self.tickets.next = None;
+        appended
     }
 
     /// Tells what the shell saw.
