@@ -1,11 +1,15 @@
 //! What passes between the shipper and the shell that moves its bytes.
 //!
 //! The contract: every [`Action::SendBatch`] is answered by exactly one [`Event::Sent`], also when the connection died; only then
-//! is the slot's memory touched again. [`Action::Connect`] is answered by [`Event::Connected`] or [`Event::ConnectFailed`]. After
+//! is the slot's memory touched again. [`Action::Connect`] is answered by [`Event::Connected`], [`Event::ConnectFailed`] or
+//! [`Event::TlsFailed`]. After
 //! [`Action::Close`] or [`Event::Closed`] nothing more is said about that connection, except `Sent` for what is still pending.
 //! Actions for one connection are carried out in order.
 
+use std::fmt;
 use std::ops::Range;
+
+use super::tls::Tls;
 
 /// A connection to a broker; numbers are never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,9 +31,9 @@ pub enum Level {
 }
 
 /// What the shell is asked to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Resolve `host` (every time: addresses change), connect, set TCP_NODELAY.
+    /// Resolve `host` (every time: addresses change), connect, set TCP_NODELAY; then TLS, if it is asked for.
     Connect {
         /// The new connection.
         conn: ConnId,
@@ -37,6 +41,8 @@ pub enum Action {
         host: String,
         /// TCP port.
         port: u16,
+        /// How TLS is to be done; the broker's name in it is `host`.
+        tls: Option<Tls>,
     },
     /// Write bytes.
     Send {
@@ -68,6 +74,21 @@ pub enum Action {
     },
 }
 
+impl fmt::Debug for Action {
+    /// Without the bytes of requests: a password may be among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect { conn, host, port, tls } => {
+                write!(f, "Connect({}, {host}:{port}, tls: {})", conn.0, tls.is_some())
+            }
+            Self::Send { conn, bytes } => write!(f, "Send({}, {} bytes)", conn.0, bytes.len()),
+            Self::SendBatch { conn, slot, range } => write!(f, "SendBatch({}, slot {}, {range:?})", conn.0, slot.0),
+            Self::Close { conn } => write!(f, "Close({})", conn.0),
+            Self::Report { level, text } => write!(f, "Report({level:?}, {text})"),
+        }
+    }
+}
+
 /// What the shell saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
@@ -81,6 +102,13 @@ pub enum Event<'a> {
         /// Which.
         conn: ConnId,
         /// The system's words.
+        reason: &'a str,
+    },
+    /// A connection was made, and TLS on it was not.
+    TlsFailed {
+        /// Which.
+        conn: ConnId,
+        /// Why, and what to do (`tls::explain`).
         reason: &'a str,
     },
     /// Bytes arrived, in any pieces.

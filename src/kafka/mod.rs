@@ -18,18 +18,25 @@ pub mod producer;
 pub mod records;
 pub mod retry;
 pub mod ring;
+pub mod sasl;
+pub mod security;
 pub mod shipper;
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+mod sim_sasl;
 pub mod sink;
 pub mod stats;
 pub mod stored;
+pub mod tls;
 mod varint;
 
 pub use batch::Out;
 pub use event::{Action, Appended, ConnId, Event, Level, SlotId};
 pub use options::{Acks, Batching, Compression, LaneId, LaneSpec, Mode, Partitioner, ShipperOptions, SinkId, SinkSpec};
 pub use ring::SlotMemory;
+pub use security::{Credentials, Mechanism, Secret, Security};
 pub use shipper::Shipper;
 pub use stats::{Lost, LostReason, Stats};
 pub use stored::{Origin, Stored};
+pub use tls::Tls;

@@ -187,7 +187,7 @@ impl Ship {
 
     fn act(self: &Rc<Self>, action: Action) {
         match action {
-            Action::Connect { conn, host, port } => {
+            Action::Connect { conn, host, port, tls: _ } => {
                 let link = Rc::new(Link::default());
                 self.links.borrow_mut().insert(conn, Rc::clone(&link));
                 monoio::spawn(Rc::clone(self).link(conn, link, host, port));

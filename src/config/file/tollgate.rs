@@ -67,6 +67,7 @@ fn kafka(kafka: &Section<'_>, slot_bytes: u64) -> ShipperOptions {
     ShipperOptions {
         client_id: kafka.text("client_id").unwrap_or(default.client_id),
         seed: default.seed,
+        nonce_key: default.nonce_key,
         linger_ms: kafka.number("linger_ms", 0..=60_000, default.linger_ms),
         batch_bytes: kafka
             .bytes("batch_bytes", 1024..=slot_bytes, (default.batch_bytes as u64).min(slot_bytes))
