@@ -18,8 +18,9 @@ use crate::io::deadline::Deadlines;
 use crate::io::duplex::either;
 use crate::io::notify::Notify;
 use crate::io::ring_memory::{MappedSlot, PinnedBytes};
-use crate::io::socket::{Reader, Socket, Target, Writer, connect, shut_down};
-use crate::kafka::{Action, Appended, ConnId, Event, LaneId, Level, Out, Shipper, SlotId};
+use crate::io::socket::{Socket, Target, connect, shut_down};
+use crate::io::tls::{self, BrokerReader, BrokerWriter};
+use crate::kafka::{Action, Appended, ConnId, Event, LaneId, Level, Out, Shipper, SlotId, Tls};
 
 /// Milliseconds to wait for a broker's name to be resolved.
 const RESOLVE_TIMEOUT_MS: u64 = 5_000;
@@ -187,10 +188,10 @@ impl Ship {
 
     fn act(self: &Rc<Self>, action: Action) {
         match action {
-            Action::Connect { conn, host, port, tls: _ } => {
+            Action::Connect { conn, host, port, tls } => {
                 let link = Rc::new(Link::default());
                 self.links.borrow_mut().insert(conn, Rc::clone(&link));
-                monoio::spawn(Rc::clone(self).link(conn, link, host, port));
+                monoio::spawn(Rc::clone(self).link(conn, link, (host, port), tls));
             }
             Action::Send { conn, bytes } => self.queue(conn, Outgoing::Request(bytes)),
             Action::SendBatch { conn, slot, range } => {
@@ -228,24 +229,30 @@ impl Ship {
     }
 
     /// A connection's life: resolve, connect, send and receive until it ends.
-    async fn link(self: Rc<Self>, conn: ConnId, link: Rc<Link>, host: String, port: u16) {
+    async fn link(self: Rc<Self>, conn: ConnId, link: Rc<Link>, (host, port): (String, u16), tls: Option<Tls>) {
         let socket = match self.reach(&host, port).await {
             Ok(socket) => socket,
-            Err(reason) => {
-                if !link.closed.replace(true) {
-                    self.links.borrow_mut().remove(&conn);
-                    self.tell(Event::ConnectFailed { conn, reason: &reason });
-                    self.drive();
-                }
-                return;
-            }
+            Err(reason) => return self.fail(&link, Event::ConnectFailed { conn, reason: &reason }, conn),
         };
         if link.closed.get() {
             return;
         }
         let fd = socket.fd();
+        // From here on whoever closes the link shuts the socket down, which also ends a handshake that hangs.
         link.fd.set(Some(fd));
-        let Socket { mut reader, writer, .. } = socket;
+        let secured = match &tls {
+            None => Ok(tls::plain(socket)),
+            Some(tls) => tls::handshake(socket, tls, &host).await,
+        };
+        let (mut reader, writer) = match secured {
+            Ok(directions) if !link.closed.get() => directions,
+            failed => {
+                // The descriptor goes with `failed`, which is dropped behind this.
+                link.fd.set(None);
+                let reason = failed.err().unwrap_or_default();
+                return self.fail(&link, Event::TlsFailed { conn, reason: &reason }, conn);
+            }
+        };
         monoio::spawn(Rc::clone(&self).send_all(conn, Rc::clone(&link), writer));
         self.tell(Event::Connected { conn });
         self.drive();
@@ -262,15 +269,23 @@ impl Ship {
         self.drive();
     }
 
-    async fn receive_all(self: &Rc<Self>, conn: ConnId, link: &Link, reader: &mut Reader) -> String {
+    /// A connection that did not come about.
+    fn fail(self: &Rc<Self>, link: &Link, event: Event<'_>, conn: ConnId) {
+        if !link.closed.replace(true) {
+            self.links.borrow_mut().remove(&conn);
+            self.tell(event);
+            self.drive();
+        }
+    }
+
+    async fn receive_all(self: &Rc<Self>, conn: ConnId, link: &Link, reader: &mut BrokerReader) -> String {
         let mut buffer = Vec::with_capacity(BUFFER_BYTES);
         loop {
-            buffer.clear();
             let (result, filled) = reader.read(buffer).await;
             buffer = filled;
             match result {
                 Ok(0) => return "it closed the connection".to_owned(),
-                Err(error) => return error.to_string(),
+                Err(reason) => return reason,
                 Ok(_) if link.closed.get() => return String::new(),
                 Ok(_) => {
                     self.tell(Event::Received { conn, bytes: &buffer });
@@ -281,7 +296,7 @@ impl Ship {
     }
 
     /// Sends in order what is queued; every batch is answered by one `Sent`, whether it went out or not.
-    async fn send_all(self: Rc<Self>, conn: ConnId, link: Rc<Link>, mut writer: Writer) {
+    async fn send_all(self: Rc<Self>, conn: ConnId, link: Rc<Link>, mut writer: BrokerWriter) {
         loop {
             let next = link.outgoing.borrow_mut().pop_front();
             let slot = match next {
@@ -291,13 +306,13 @@ impl Ship {
                     continue;
                 }
                 Some(Outgoing::Request(bytes)) => {
-                    if !link.closed.get() && writer.write_all(bytes).await.0.is_err() {
+                    if !link.closed.get() && writer.write_all(bytes).await.is_err() {
                         link.shut_down();
                     }
                     continue;
                 }
                 Some(Outgoing::Batch(slot, bytes)) => {
-                    if !link.closed.get() && writer.write_all(bytes).await.0.is_err() {
+                    if !link.closed.get() && writer.write_all(bytes).await.is_err() {
                         link.shut_down();
                     }
                     slot
