@@ -18,6 +18,7 @@ use crate::io::bell::{BellEar, bell};
 use crate::io::driver::{self, Driver};
 use crate::io::{listener, process};
 use crate::kafka::ShipperOptions;
+use crate::kafka::security::NonceKey;
 use crate::log::exchange::GatewayNames;
 use crate::worker::{self, Left, Settings, Start};
 
@@ -251,7 +252,11 @@ fn settings(config: &FileConfig, driver: Driver, bound: &[Vec<TcpListener>]) -> 
         body_capture_bytes: own.body_capture_bytes,
         slot_count: (own.ring_bytes / own.slot_bytes).max(2),
         slot_bytes: own.slot_bytes,
-        shipping: ShipperOptions { seed: process::random_seed(), ..own.kafka.clone() },
+        shipping: ShipperOptions {
+            seed: process::random_seed(),
+            nonce_key: NonceKey(process::random_key()),
+            ..own.kafka.clone()
+        },
         admin_socket: None,
         server: server.into(),
         show_upstream_status: http.show_upstream_status,

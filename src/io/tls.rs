@@ -208,3 +208,88 @@ impl TlsWriter {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener};
+    use std::sync::Arc;
+
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+    use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+    use super::*;
+    use crate::io::deadline::Deadlines;
+    use crate::io::driver::{self, Driver};
+    use crate::io::duplex::both;
+    use crate::io::socket::{Target, connect};
+    use crate::kafka::tls::TlsSettings;
+
+    /// Takes one connection and sends back what comes, 64 KiB at a time, until the peer ends.
+    fn echo() -> SocketAddr {
+        let own = rcgen::generate_simple_self_signed(["kafka.test".to_owned()]).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()).into();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (socket, _) = listener.accept().unwrap();
+            let mut stream = StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), socket);
+            let mut buffer = vec![0; 64 * 1024];
+            while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                if stream.write_all(&buffer[..count]).and_then(|()| stream.flush()).is_err() {
+                    return;
+                }
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn megabytes_go_both_ways_at_the_same_time() {
+        let address = echo();
+        driver::run(Driver::Epoll, async move {
+            let deadlines = Rc::new(Deadlines::default());
+            let socket = connect(&Target::Tcp(address), 5_000, &deadlines).await.unwrap();
+            let tls = Tls::new(TlsSettings { verify: None, identity: None }).unwrap();
+            let (mut reader, mut writer) = handshake(socket, &tls, "kafka.test").await.unwrap();
+            // More than both kernels hold: it ends only if reading goes on beside writing.
+            let sent: Vec<u8> = (0..16_000_000_u32).map(|at| (at / 7) as u8).collect();
+            let (out, expected) = (sent.clone(), sent.len());
+            let read = async {
+                let (mut got, mut buffer) = (Vec::new(), Vec::with_capacity(BUFFER_BYTES));
+                while got.len() < expected {
+                    let (result, filled) = reader.read(buffer).await;
+                    assert!(result.unwrap() > 0, "the end after {} bytes", got.len());
+                    got.extend_from_slice(&filled);
+                    buffer = filled;
+                }
+                got
+            };
+            let (got, written) = both(read, writer.write_all(out), |_| ()).await;
+            written.unwrap();
+            assert!(got == sent, "what comes back is what was sent");
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_peer_that_closes_in_the_handshake_is_said_to() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || drop(listener.accept()));
+        driver::run(Driver::Epoll, async move {
+            let deadlines = Rc::new(Deadlines::default());
+            let socket = connect(&Target::Tcp(address), 5_000, &deadlines).await.unwrap();
+            let tls = Tls::new(TlsSettings { verify: None, identity: None }).unwrap();
+            let failed = handshake(socket, &tls, "kafka.test").await.err().unwrap();
+            assert!(failed.contains("closed") || failed.contains("reset"), "{failed}");
+        })
+        .unwrap();
+    }
+}

@@ -138,12 +138,7 @@ impl Exchange {
     /// Credentials that cannot be sent.
     pub fn begin(credentials: &Credentials, nonce: &str) -> Result<(Self, Vec<u8>), Refusal> {
         let (user, password) = (&credentials.user, credentials.password.reveal());
-        if user.contains('\0') || password.contains('\0') {
-            return Err(Refusal::Unsendable("user and password must not hold a NUL character"));
-        }
-        if user.is_empty() || password.is_empty() {
-            return Err(Refusal::Unsendable("user and password must not be empty"));
-        }
+        sendable(user, password)?;
         let (state, message) = match credentials.mechanism {
             Mechanism::Plain => (State::Plain, format!("\0{user}\0{password}")),
             Mechanism::ScramSha256 | Mechanism::ScramSha512 => {
@@ -310,6 +305,20 @@ impl Work {
         self.left -= iterations.min(self.left);
         self.left == 0
     }
+}
+
+/// Whether these can be sent at all.
+///
+/// # Errors
+/// Why not.
+pub fn sendable(user: &str, password: &str) -> Result<(), Refusal> {
+    if user.contains('\0') || password.contains('\0') {
+        return Err(Refusal::Unsendable("user and password must not hold a NUL character"));
+    }
+    if user.is_empty() || password.is_empty() {
+        return Err(Refusal::Unsendable("user and password must not be empty"));
+    }
+    Ok(())
 }
 
 /// A nonce for SCRAM from a random key and numbers that were not used with it before.

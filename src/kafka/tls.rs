@@ -197,9 +197,10 @@ pub fn explain(error: &Error, host: &str) -> String {
             | AlertDescription::CertificateRevoked
             | AlertDescription::UnsupportedCertificate
             | AlertDescription::UnknownCA
+            | AlertDescription::DecryptError
             | AlertDescription::AccessDenied
             | AlertDescription::HandshakeFailure,
-        ) => "the broker asks for a client certificate that it trusts: see tls.cert and tls.key",
+        ) => "the broker asks for a client certificate that it trusts: see tls.client_cert and tls.client_key",
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "that is not TLS: is it a TLS listener, and the right port?"
         }
@@ -214,6 +215,10 @@ fn explain_certificate(error: &CertificateError, host: &str) -> String {
         CertificateError::UnknownIssuer => format!(
             "{host}'s certificate is signed by an authority that is not trusted here; name it in tls.ca, or in \
              apisix.ssl.ssl_trusted_certificate"
+        ),
+        CertificateError::BadSignature => format!(
+            "{host}'s certificate is signed by an authority of a name that is trusted here, with another key: name the one \
+             that signed it in tls.ca, or in apisix.ssl.ssl_trusted_certificate"
         ),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             format!("{host}'s certificate has expired; renew it on the broker, and look at this host's clock")
@@ -275,3 +280,7 @@ impl ServerCertVerifier for AnyCertificate {
         self.schemes.clone()
     }
 }
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::content::{Json, hash_of};
+use super::security::{Securities, TlsDefaults};
 use super::{Findings, field};
 use crate::config::address;
 use crate::config::documents::Documents;
 use crate::config::resource::Kind;
 use crate::config::schema::KAFKA_LOGGER;
 use crate::config::snapshot::{BodyRule, Captures, LoggerIndex, LoggerSpec};
-use crate::kafka::{Acks, Batching, Compression, Mode, Partitioner, SinkSpec};
+use crate::kafka::{Acks, Batching, Compression, Mode, Partitioner, Security, SinkSpec};
 use crate::log::plan::EntryPlace;
 use crate::log::{Plan, PlanSpec, Variable, choose_format};
 use crate::route::Expr;
@@ -36,17 +37,19 @@ pub struct Loggers<'a> {
     by_content: HashMap<u64, LoggerIndex>,
     /// By the hash of what they are compiled from.
     plans: HashMap<u64, Arc<Plan>>,
+    securities: Securities<'a>,
     specs: Vec<Arc<LoggerSpec>>,
 }
 
 impl<'a> Loggers<'a> {
     /// None yet.
-    pub fn new(documents: &'a Documents) -> Self {
+    pub fn new(documents: &'a Documents, tls: &'a TlsDefaults) -> Self {
         Self {
             metadata: documents.find(Kind::PluginMetadata, KAFKA_LOGGER).map(|document| &document.value),
             by_attributes: HashMap::new(),
             by_content: HashMap::new(),
             plans: HashMap::new(),
+            securities: Securities::new(tls),
             specs: Vec::new(),
         }
     }
@@ -68,8 +71,12 @@ impl<'a> Loggers<'a> {
         if let Some(index) = self.by_attributes.get(&written) {
             return Ok(Some(*index));
         }
-        let spec = read(attributes, self.metadata, &mut self.plans)?;
+        let security = self.securities.of(attributes)?;
+        let spec = read(attributes, self.metadata, &mut self.plans, security)?;
         warn(attributes, &spec.plan, path, findings);
+        for text in self.securities.warnings(attributes) {
+            findings.warn(path.to_owned(), format!("kafka-logger: {text}"));
+        }
         let next = LoggerIndex(u32::try_from(self.specs.len()).unwrap_or(u32::MAX));
         let index = *self.by_content.entry(spec.content).or_insert(next);
         if index == next {
@@ -139,6 +146,7 @@ fn read(
     attributes: &Value,
     metadata: Option<&Value>,
     plans: &mut HashMap<u64, Arc<Plan>>,
+    security: Security,
 ) -> Result<LoggerSpec, String> {
     let metadata = metadata.unwrap_or(&Value::Null);
     let batching = batching(attributes);
@@ -148,7 +156,7 @@ fn read(
     let plan = plans.entry(format).or_insert_with(|| Arc::new(plan(attributes, metadata, batching)));
     let mut spec = LoggerSpec {
         content: 0,
-        sink: sink(attributes),
+        sink: sink(attributes, security),
         topic: field::text(attributes, "kafka_topic").unwrap_or_default().to_owned(),
         key: field::text(attributes, "key").map(Into::into),
         batching,
@@ -245,7 +253,7 @@ fn batching(attributes: &Value) -> Batching {
     }
 }
 
-fn sink(attributes: &Value) -> SinkSpec {
+fn sink(attributes: &Value, security: Security) -> SinkSpec {
     let ms = |key| field::integer::<u32>(attributes, key).map(|seconds| seconds.saturating_mul(1000));
     let default = SinkSpec::new(bootstrap(attributes));
     SinkSpec {
@@ -262,6 +270,7 @@ fn sink(attributes: &Value) -> SinkSpec {
         // They bind only where the operator wrote them (ARCHITECTURE §4).
         max_retry: field::integer(attributes, "max_retry_count"),
         retry_delay_ms: ms("retry_delay"),
+        security,
         ..default
     }
 }

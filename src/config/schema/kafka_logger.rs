@@ -1,5 +1,5 @@
-//! kafka-logger's attributes and metadata (APISIX-COMPAT §1.1, §2.1). Ours beside APISIX's: `compression`, `partitioner`, and
-//! `required_acks` without a default: unset means all replicas.
+//! kafka-logger's attributes and metadata (APISIX-COMPAT §1.1, §2.1). Ours beside APISIX's: `compression`, `partitioner`, `tls.ca`,
+//! `tls.client_cert`, `tls.client_key`, and `required_acks` without a default: unset means all replicas.
 
 use serde_json::{Map, Value, json};
 
@@ -59,7 +59,15 @@ fn connection() -> Value {
                 "required": ["host", "port"],
             },
         },
-        "tls": {"type": "object", "properties": {"verify": {"type": "boolean", "default": false}}},
+        "tls": {
+            "type": "object",
+            "properties": {
+                "verify": {"type": "boolean", "default": false},
+                "ca": {"type": "string", "description": "PEM: the authorities to trust; turns verify on unless it is written"},
+                "client_cert": {"type": "string", "description": "PEM: our own certificate"},
+                "client_key": {"type": "string", "description": "PEM: its key"},
+            },
+        },
         "kafka_topic": {"type": "string"},
         "key": {"type": "string"},
         "cluster_name": {"type": "integer", "minimum": 1, "default": 1},
