@@ -15,6 +15,7 @@ mod entries;
 mod formats;
 mod held;
 mod partitions;
+mod security;
 mod stopping;
 mod trouble;
 
