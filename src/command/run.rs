@@ -18,6 +18,7 @@ use crate::io::bell::{BellEar, bell};
 use crate::io::driver::{self, Driver};
 use crate::io::{listener, process};
 use crate::kafka::ShipperOptions;
+use crate::kafka::security::NonceKey;
 use crate::kafka::trace::Stream;
 use crate::log::exchange::GatewayNames;
 use crate::worker::{self, Left, Settings, Start};
@@ -270,7 +271,11 @@ fn settings(config: &FileConfig, driver: Driver, bound: &[Vec<TcpListener>]) -> 
         slot_bytes: own.slot_bytes,
         ring: None,
         spool: None,
-        shipping: ShipperOptions { seed: process::random_seed(), ..own.kafka.clone() },
+        shipping: ShipperOptions {
+            seed: process::random_seed(),
+            nonce_key: NonceKey(process::random_key()),
+            ..own.kafka.clone()
+        },
         admin_socket: None,
         server: server.into(),
         show_upstream_status: http.show_upstream_status,

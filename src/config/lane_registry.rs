@@ -1,12 +1,15 @@
 //! What a lane is, as text that stays: beside the batches on disk, so that they can be delivered when no configuration names the
-//! lane any more; and the number that the lane goes by there. Holds secrets as soon as a sink has any: the file's mode is 0600.
+//! lane any more; and the number that the lane goes by there. No secret is in it: a lane that needs one is delivered once a
+//! configuration names it, with what that says then; so a password that was changed meanwhile does no harm.
 //!
 //! The number is a hash of the text, so the text is canonical: fields in one order, nothing left out, and what it says for a spec
 //! never changes. A new field is only written where it is not at its default, or lanes get other numbers with the next release.
 
 use serde_json::{Map, Value, json};
 
-use crate::kafka::{Acks, Batching, Compression, LaneSpec, Mode, Overflow, Partitioner, SinkId, SinkSpec};
+use crate::kafka::{
+    Acks, Batching, Compression, Credentials, LaneSpec, Mode, Overflow, Partitioner, Security, SinkId, SinkSpec,
+};
 
 /// Of the text's form.
 const VERSION: u64 = 1;
@@ -27,20 +30,11 @@ pub struct StoredLane {
     pub batching: Batching,
     /// Entries that may be held.
     pub max_pending_entries: Option<u64>,
+    /// True if it is reached by TLS or with credentials, which are not stored.
+    pub is_secured: bool,
 }
 
 impl StoredLane {
-    /// What of a lane is stored.
-    pub fn of(lane: &LaneSpec) -> Self {
-        Self {
-            topic: lane.topic.clone(),
-            key: lane.key.clone(),
-            partitioner: lane.partitioner,
-            batching: lane.batching,
-            max_pending_entries: lane.max_pending_entries,
-        }
-    }
-
     /// The lane, in a shipper where its sink is `sink`; `stored_as` is its number.
     pub fn lane(&self, sink: SinkId, stored_as: u64) -> LaneSpec {
         LaneSpec {
@@ -69,7 +63,6 @@ pub fn encode(sink: &SinkSpec, lane: &StoredLane) -> String {
 
 fn sink_value(sink: &SinkSpec) -> Value {
     let bootstrap: Vec<Value> = sink.bootstrap.iter().map(|(host, port)| json!([host, port])).collect();
-    // Security goes behind these, and only where it is not "none": see the module's head.
     let mut value = json!({
         "bootstrap": bootstrap,
         "acks": word(&ACKS, sink.acks),
@@ -81,6 +74,11 @@ fn sink_value(sink: &SinkSpec) -> Value {
     });
     if sink.overflow != Overflow::default() {
         value["overflow"] = json!(word(&OVERFLOWS, sink.overflow));
+    }
+    if sink.security != Security::default() {
+        let user = |it: &Credentials| json!({ "mechanism": it.mechanism.name(), "user": it.user });
+        let sasl: Vec<Value> = sink.security.sasl.iter().map(|it| it.as_ref().map_or(Value::Null, user)).collect();
+        value["security"] = json!({ "tls": sink.security.tls.is_some(), "sasl": sasl });
     }
     value
 }
@@ -112,7 +110,9 @@ pub fn decode(text: &str) -> Result<(SinkSpec, StoredLane), String> {
     if version != Some(VERSION) {
         return Err(format!("its version is {version:?}, this gateway reads {VERSION}"));
     }
-    Ok((read_sink(&whole.object("sink")?)?, read_lane(&whole.object("lane")?)?))
+    let sink = whole.object("sink")?;
+    let is_secured = sink.has("security");
+    Ok((read_sink(&sink)?, StoredLane { is_secured, ..read_lane(&whole.object("lane")?)? }))
 }
 
 fn read_sink(sink: &Fields<'_>) -> Result<SinkSpec, String> {
@@ -130,6 +130,7 @@ fn read_sink(sink: &Fields<'_>) -> Result<SinkSpec, String> {
         timeout_ms: sink.small("timeout_ms")?.ok_or("`timeout_ms` is missing")?,
         max_retry: sink.small("max_retry")?,
         retry_delay_ms: sink.small("retry_delay_ms")?,
+        security: Security::default(),
         overflow: if sink.has("overflow") { sink.word("overflow", &OVERFLOWS)? } else { Overflow::default() },
     })
 }
@@ -155,6 +156,7 @@ fn read_lane(lane: &Fields<'_>) -> Result<StoredLane, String> {
         partitioner: lane.word("partitioner", &PARTITIONERS)?,
         batching,
         max_pending_entries: lane.number("max_pending_entries")?,
+        is_secured: false,
     })
 }
 
@@ -247,6 +249,7 @@ mod tests {
             partitioner: Partitioner::Murmur2,
             batching: Batching::Each,
             max_pending_entries: None,
+            is_secured: false,
         };
         let array = Batching::Array { max_entries: 1_000, inactive_ms: u64::MAX, duration_ms: 0 };
         vec![
@@ -257,21 +260,13 @@ mod tests {
         ]
     }
 
-    /// A shipper's own number, of which there is no other way to get one.
-    fn sink_id() -> SinkId {
-        crate::kafka::Shipper::new(vec![vec![0u8; 4096]; 2], crate::kafka::ShipperOptions::default())
-            .sink(&SinkSpec::new(vec![("a".to_owned(), 1)]))
-    }
-
     #[test]
     fn every_lane_is_read_as_it_was_written_and_has_a_number_of_its_own() {
-        let id = sink_id();
         let mut keys = std::collections::HashSet::new();
         for sink in sinks() {
             for lane in lanes() {
                 let text = encode(&sink, &lane);
                 assert_eq!(decode(&text), Ok((sink.clone(), lane.clone())), "{text}");
-                assert_eq!(StoredLane::of(&lane.lane(id, 1)), lane);
                 assert!(keys.insert(key(&sink, &lane)), "{text}");
             }
         }
@@ -290,6 +285,22 @@ mod tests {
         assert_eq!(encode(sink, lane), text);
         // FNV-1a of the text, by another program.
         assert_eq!(key(sink, lane), 0xf381_8b5f_4be0_0d92);
+    }
+
+    #[test]
+    fn no_secret_is_written_and_a_changed_one_is_the_same_lane() {
+        let secured = |password: &str| {
+            let mechanism = crate::kafka::Mechanism::Plain;
+            let password = crate::kafka::Secret::new(password);
+            let sasl = vec![Some(Credentials { mechanism, user: "bob".to_owned(), password })];
+            SinkSpec { security: Security { sasl, tls: None }, ..sinks()[0].clone() }
+        };
+        let (one, other, lane) = (secured("old-word"), secured("new-word"), &lanes()[0]);
+        let text = encode(&one, lane);
+        assert!(text.contains("bob") && !text.contains("word"), "{text}");
+        assert_eq!(key(&one, lane), key(&other, lane));
+        assert_ne!(key(&one, lane), key(&sinks()[0], lane));
+        assert!(decode(&text).unwrap().1.is_secured);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::lane_registry::StoredLane;
-use crate::kafka::{Batching, LaneSpec, Partitioner, SinkId, SinkSpec};
+use crate::kafka::{Batching, LaneSpec, Partitioner, Security, SinkId, SinkSpec};
 use crate::log::{Plan, RouteNames, Variable};
 use crate::route::{Expr, RouteIndex, RouteTable};
 use crate::upstream::{Balancing, NodeSet};
@@ -298,6 +298,7 @@ impl LoggerSpec {
             partitioner: self.partitioner,
             batching: self.batching,
             max_pending_entries: self.max_pending_entries,
+            is_secured: self.sink.security != Security::default(),
         }
     }
 }

@@ -1,14 +1,17 @@
 //! What passes between the shipper and the shell that moves its bytes.
 //!
 //! The contract: every [`Action::SendBatch`] is answered by exactly one [`Event::Sent`], also when the connection died; only then
-//! is the slot's memory touched again. [`Action::Connect`] is answered by [`Event::Connected`] or [`Event::ConnectFailed`]. After
+//! is the slot's memory touched again. [`Action::Connect`] is answered by [`Event::Connected`], [`Event::ConnectFailed`] or
+//! [`Event::TlsFailed`]. After
 //! [`Action::Close`] or [`Event::Closed`] nothing more is said about that connection, except `Sent` for what is still pending.
 //! Actions for one connection are carried out in order.
 
+use std::fmt;
 use std::ops::Range;
 
 use super::producer::Outcome;
 use super::stored::FrameRef;
+use super::tls::Tls;
 
 /// A connection to a broker; numbers are never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,9 +37,9 @@ pub enum Level {
 }
 
 /// What the shell is asked to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Resolve `host` (every time: addresses change), connect, set TCP_NODELAY.
+    /// Resolve `host` (every time: addresses change), connect, set TCP_NODELAY; then TLS, if it is asked for.
     Connect {
         /// The new connection.
         conn: ConnId,
@@ -44,6 +47,8 @@ pub enum Action {
         host: String,
         /// TCP port.
         port: u16,
+        /// How TLS is to be done; the broker's name in it is `host`.
+        tls: Option<Tls>,
     },
     /// Write bytes.
     Send {
@@ -111,6 +116,26 @@ pub enum Action {
     },
 }
 
+impl fmt::Debug for Action {
+    /// Without the bytes of requests: a password may be among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect { conn, host, port, tls } => {
+                write!(f, "Connect({}, {host}:{port}, tls: {})", conn.0, tls.is_some())
+            }
+            Self::Send { conn, bytes } => write!(f, "Send({}, {} bytes)", conn.0, bytes.len()),
+            Self::SendBatch { conn, slot, range } => write!(f, "SendBatch({}, slot {}, {range:?})", conn.0, slot.0),
+            Self::Close { conn } => write!(f, "Close({})", conn.0),
+            Self::Spill { lane, slot, range } => write!(f, "Spill({lane:x}, slot {}, {range:?})", slot.0),
+            Self::Load { frame, slot } => write!(f, "Load({frame:?}, slot {})", slot.0),
+            Self::Restate { frame, .. } => write!(f, "Restate({frame:?})"),
+            Self::FrameDone { frame } => write!(f, "FrameDone({frame:?})"),
+            Self::Report { level, text } => write!(f, "Report({level:?}, {text})"),
+            Self::Settled { ticket, outcome } => write!(f, "Settled({ticket:?}, {outcome:?})"),
+        }
+    }
+}
+
 /// What the shell saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
@@ -124,6 +149,13 @@ pub enum Event<'a> {
         /// Which.
         conn: ConnId,
         /// The system's words.
+        reason: &'a str,
+    },
+    /// A connection was made, and TLS on it was not.
+    TlsFailed {
+        /// Which.
+        conn: ConnId,
+        /// Why, and what to do (`tls::explain`).
         reason: &'a str,
     },
     /// Bytes arrived, in any pieces.

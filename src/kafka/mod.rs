@@ -21,15 +21,20 @@ pub mod producer;
 pub mod records;
 pub mod retry;
 pub mod ring;
+pub mod sasl;
+pub mod security;
 pub mod shipper;
 #[cfg(test)]
 mod sim;
 #[cfg(test)]
 mod sim_disk;
+#[cfg(test)]
+mod sim_sasl;
 pub mod sink;
 pub mod slot;
 pub mod stats;
 pub mod stored;
+pub mod tls;
 pub mod trace;
 #[cfg(test)]
 mod trace_tests;
@@ -42,6 +47,8 @@ pub use options::{
 };
 pub use producer::Outcome;
 pub use ring::SlotMemory;
+pub use security::{Credentials, Mechanism, Secret, Security};
 pub use shipper::Shipper;
 pub use stats::{Lost, LostReason, Stats};
 pub use stored::{FrameRef, Origin, Stored};
+pub use tls::Tls;

@@ -1,6 +1,7 @@
 //! What a shipper, a sink and a lane are told: values only, every limit named with its default. Which of APISIX's keys sets
 //! which field is `config`'s business.
 
+use super::security::{NonceKey, Security};
 use super::stored::Origin;
 use super::trace::Stream;
 
@@ -15,7 +16,7 @@ pub const STICKY_BYTES: u64 = 1024 * 1024;
 pub const REQUEST_TIMEOUT_MS: u64 = 10_000;
 /// Milliseconds that a Produce request may take beyond the timeout it tells the broker.
 pub const PRODUCE_GRACE_MS: u64 = 2_000;
-/// Milliseconds until a connection that is still being made is given up (name, TCP, later TLS and SASL).
+/// Milliseconds until a connection that is still being made is given up: name, TCP, TLS and SASL (KIP-601).
 pub const CONNECT_TIMEOUT_MS: u64 = 10_000;
 /// Milliseconds between two looks at the cluster's metadata when nothing is wrong.
 pub const METADATA_MAX_AGE_MS: u64 = 300_000;
@@ -59,6 +60,8 @@ pub struct ShipperOptions {
     pub client_id: String,
     /// Where jitter and the choice of partitions start. Different per core and start.
     pub seed: u64,
+    /// Random bytes for SCRAM's nonces.
+    pub nonce_key: NonceKey,
     /// See [`LINGER_MS`]. Sync and held sinks do not linger.
     pub linger_ms: u64,
     /// See [`BATCH_BYTES`].
@@ -93,6 +96,7 @@ impl Default for ShipperOptions {
             ring_stays: false,
             client_id: "tollgate".to_owned(),
             seed: 0,
+            nonce_key: NonceKey::default(),
             linger_ms: LINGER_MS,
             batch_bytes: BATCH_BYTES,
             sticky_bytes: STICKY_BYTES,
@@ -147,12 +151,13 @@ pub enum Compression {
     Zstd = 4,
 }
 
-/// A way into a Kafka cluster. Two routes that agree on all of it share connections. (Issue B adds credentials and TLS here: they
-/// are part of a sink's identity.)
+/// A way into a Kafka cluster. Two routes that agree on all of it share connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SinkSpec {
     /// Brokers to ask first, host and port, in order.
     pub bootstrap: Vec<(String, u16)>,
+    /// Who we are there, and TLS.
+    pub security: Security,
     /// Who must have a batch.
     pub acks: Acks,
     /// How many batches may be unresolved.
@@ -175,6 +180,7 @@ impl SinkSpec {
     pub fn new(bootstrap: Vec<(String, u16)>) -> Self {
         Self {
             bootstrap,
+            security: Security::default(),
             acks: Acks::All,
             mode: Mode::Async,
             compression: Compression::None,

@@ -5,7 +5,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 
 use super::batch::Out;
-use super::codec::answers::{ApiRange, Metadata, Node, PartitionMetadata, Produced, ProducerId, TopicMetadata};
+use super::codec::answers::{
+    ApiRange, Metadata, Node, PartitionMetadata, Produced, ProducerId, SaslHandshake, TopicMetadata,
+};
 use super::codec::broker_side::{self, Asked, Body};
 use super::codec::requests;
 use super::event::{Action, Appended, ConnId, Event, Level, SlotId, Ticket};
@@ -14,6 +16,7 @@ use super::producer::Outcome;
 use super::retry::Rng;
 use super::shipper::Shipper;
 use super::sim_disk::Disk;
+use super::sim_sasl::{Guard, Verdict};
 use super::stored::FrameRef;
 use crate::base::time::Now;
 use crate::base::{Mono, Wall};
@@ -105,6 +108,10 @@ pub struct Sim {
     pub forced_error: Option<i16>,
     pub deny_producer_id: bool,
     pub garbage: bool,
+    /// The brokers want SASL.
+    pub sasl: Option<Guard>,
+    /// SASL is never answered.
+    pub silent_sasl: bool,
     pub reports: Vec<(Level, String)>,
     pub connects: u64,
     pub metadata_asked: u64,
@@ -124,7 +131,9 @@ pub struct Sim {
 }
 
 pub fn all_versions() -> Vec<ApiRange> {
-    [(0, 0, 13), (3, 0, 13), (18, 0, 4), (22, 0, 5)].map(|(key, min, max)| ApiRange { key, min, max }).to_vec()
+    [(0, 0, 13), (3, 0, 13), (18, 0, 4), (22, 0, 5), (17, 0, 1), (36, 0, 2)]
+        .map(|(key, min, max)| ApiRange { key, min, max })
+        .to_vec()
 }
 
 impl Sim {
@@ -142,6 +151,8 @@ impl Sim {
             forced_error: None,
             deny_producer_id: false,
             garbage: false,
+            sasl: None,
+            silent_sasl: false,
             reports: Vec::new(),
             connects: 0,
             metadata_asked: 0,
@@ -427,8 +438,22 @@ impl Sim {
             return;
         }
         assert_eq!(u32::from_be_bytes(bytes[..4].try_into().expect("size")) as usize, bytes.len() - 4);
-        let answer =
-            if self.garbage { b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec() } else { self.serve(broker, bytes) };
+        let asked = broker_side::read(&bytes[4..]);
+        let is_sasl = matches!(asked.body, Body::SaslHandshake { .. } | Body::SaslAuthenticate { .. });
+        let verdict = self.sasl.as_mut().map_or(Verdict::Pass, |guard| guard.take(id, &asked, self.now_ns));
+        if matches!(verdict, Verdict::Close) {
+            self.later(0, Happening::Closed(id));
+        }
+        if matches!(verdict, Verdict::Close) || (is_sasl && self.silent_sasl) {
+            return;
+        }
+        let answer = if let Verdict::Answer(answer) = verdict {
+            answer
+        } else if self.garbage {
+            b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()
+        } else {
+            self.serve(broker, &asked)
+        };
         if hang {
             return;
         }
@@ -455,8 +480,7 @@ impl Sim {
         }
     }
 
-    fn serve(&mut self, broker: i32, bytes: &[u8]) -> Vec<u8> {
-        let asked = broker_side::read(&bytes[4..]);
+    fn serve(&mut self, broker: i32, asked: &Asked) -> Vec<u8> {
         let correlation = asked.correlation;
         match &asked.body {
             Body::ApiVersions => {
@@ -478,7 +502,11 @@ impl Sim {
                 let answer = ProducerId { throttle_ms: 0, error, id: self.next_pid, epoch: 0 };
                 broker_side::producer_id(correlation, asked.version, &answer)
             }
-            Body::Produce(_) => self.produce(broker, &asked),
+            Body::Produce(_) => self.produce(broker, asked),
+            Body::SaslHandshake { .. } | Body::SaslAuthenticate { .. } => {
+                let answer = SaslHandshake { error: 34, ..SaslHandshake::default() };
+                broker_side::sasl_handshake(correlation, asked.version, &answer)
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 use super::metadata::{Brokers, Schedule, Topic};
 use super::options::{Acks, Mode, SinkSpec};
+use super::sasl::Salted;
+use super::security::Credentials;
 use crate::base::limits::IN_FLIGHT_BATCHES;
 
 /// What is wrong with a sink, as far as it was said.
@@ -11,6 +13,10 @@ pub enum Trouble {
     Unreachable,
     /// What answers is not a Kafka, or too old a one.
     NotKafka,
+    /// Its TLS is none that we take, or that takes us.
+    Tls,
+    /// It does not take our credentials.
+    Denied,
 }
 
 /// One sink.
@@ -34,6 +40,12 @@ pub struct Sink {
     pub idempotence_denied: bool,
     /// What was said to be wrong, until it is well again.
     pub trouble: Option<Trouble>,
+    /// Keys of nodes that do not take us while others do, as far as it was said.
+    pub refused_by: Vec<u32>,
+    /// What the broker that named the others was told; they are told the same.
+    pub learnt_sasl: Option<Credentials>,
+    /// Passwords that were salted for a connection before.
+    pub salted: Vec<Salted>,
 }
 
 impl Sink {
@@ -50,6 +62,9 @@ impl Sink {
             metadata: Schedule::default(),
             idempotence_denied: false,
             trouble: None,
+            refused_by: Vec::new(),
+            learnt_sasl: None,
+            salted: Vec::new(),
         }
     }
 

@@ -45,6 +45,9 @@ pub const FIRST_START: u64 = 2;
 /// For the simulation, whose entries carry their own number: panics unless the header counts the same ones. After a restart a lane
 /// counts from 0 again, its entries do not: then only the steps must be the same.
 pub fn assert_numbered(record: &Record) {
+    if record.headers.is_empty() {
+        return; // Headers are off in this simulation.
+    }
     let stamp = stamp(record);
     let value = String::from_utf8_lossy(record.value.as_deref().expect("a value"));
     let own: Vec<u64> =

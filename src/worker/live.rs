@@ -115,6 +115,7 @@ impl Lives {
         let upstreams = upstream_states(core, &snapshot, old.as_deref());
         let lanes = snapshot.loggers.iter().map(|logger| core.ship.lane(logger)).collect::<Vec<_>>();
         self.lane_uses.add(&lanes);
+        core.ship.adopt_for(&snapshot.loggers);
         let live = Live {
             snapshot,
             upstreams,

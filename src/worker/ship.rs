@@ -21,10 +21,12 @@ use crate::io::deadline::Deadlines;
 use crate::io::duplex::either;
 use crate::io::notify::Notify;
 use crate::io::ring_memory::{MappedSlot, PinnedBytes};
-use crate::io::socket::{Reader, Socket, Target, Writer, connect, shut_down};
+use crate::io::socket::{Socket, Target, connect, shut_down};
+use crate::io::tls::{self, BrokerReader, BrokerWriter};
 use crate::kafka::stored::STORED_AT;
 use crate::kafka::{
-    Action, Appended, ConnId, Event, FrameRef, LaneId, Level, Origin, Out, Shipper, SlotId, SlotMemory, Stored, Ticket,
+    Action, Appended, ConnId, Event, FrameRef, LaneId, Level, Origin, Out, Shipper, SinkSpec, SlotId, SlotMemory,
+    Stored, Ticket, Tls,
 };
 
 use super::core::Left;
@@ -65,6 +67,9 @@ struct Pending {
 pub struct Ship {
     shipper: RefCell<Shipper<MappedSlot>>,
     spool: Option<Rc<Spool>>,
+    /// What earlier runs left and no logger that is configured has the credentials for.
+    unnamed: RefCell<Vec<RecoveredLane>>,
+    unnamed_said: Cell<bool>,
     links: RefCell<HashMap<ConnId, Rc<Link>>>,
     pending: RefCell<HashMap<u64, Rc<Pending>>>,
     next_token: Cell<u64>,
@@ -95,6 +100,8 @@ impl Ship {
         Rc::new(Self {
             shipper: RefCell::new(shipper),
             spool,
+            unnamed: RefCell::default(),
+            unnamed_said: Cell::new(false),
             links: RefCell::default(),
             pending: RefCell::default(),
             next_token: Cell::new(0),
@@ -192,17 +199,51 @@ impl Ship {
         })
     }
 
-    /// Takes over what an earlier run left.
+    /// Takes over what an earlier run left. What needs credentials waits for a logger that has them.
     pub fn adopt(self: &Rc<Self>, recovered: Vec<RecoveredLane>) {
-        for RecoveredLane { lane, origin, sink, spec, frames } in recovered {
+        for left in recovered {
             if let Some(spool) = &self.spool {
-                spool.adopt(lane, origin, &frames);
+                spool.adopt(left.lane, left.origin, &left.frames);
             }
-            self.with(|shipper| {
-                let sink = shipper.sink(&sink);
-                shipper.adopt(&spec.lane(sink, lane), origin, frames);
-            });
+            if left.spec.is_secured {
+                self.unnamed.borrow_mut().push(left);
+            } else {
+                let sink = left.sink.clone();
+                self.adopt_with(left, &sink);
+            }
         }
+    }
+
+    /// What earlier runs left for the loggers of a new configuration goes out with their credentials; says once what still waits.
+    pub fn adopt_for(self: &Rc<Self>, loggers: &[Arc<LoggerSpec>]) {
+        let waiting = self.unnamed.take();
+        for left in waiting {
+            match loggers.iter().find(|logger| logger.stored_as == left.lane) {
+                Some(logger) => self.adopt_with(left, &logger.sink),
+                None => self.unnamed.borrow_mut().push(left),
+            }
+        }
+        let unnamed = self.unnamed.borrow();
+        let said = self.unnamed_said.replace(!unnamed.is_empty());
+        for left in unnamed.iter().filter(|_| !said) {
+            let brokers: Vec<String> =
+                left.sink.bootstrap.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+            log::warn!(
+                "core {}: topic {} at {}: {} batches of an earlier run wait in the spool for credentials, which are not kept \
+                 on disk: no kafka-logger names these brokers, user and topic any more",
+                self.core,
+                left.spec.topic,
+                brokers.join(","),
+                left.frames.len()
+            );
+        }
+    }
+
+    fn adopt_with(self: &Rc<Self>, left: RecoveredLane, sink: &SinkSpec) {
+        self.with(|shipper| {
+            let sink = shipper.sink(sink);
+            shipper.adopt(&left.spec.lane(sink, left.lane), left.origin, left.frames);
+        });
     }
 
     /// Puts everything that is not delivered into the spool, and waits for that until `deadline`.
@@ -266,10 +307,10 @@ impl Ship {
 
     fn act(self: &Rc<Self>, action: Action) {
         match action {
-            Action::Connect { conn, host, port } => {
+            Action::Connect { conn, host, port, tls } => {
                 let link = Rc::new(Link::default());
                 self.links.borrow_mut().insert(conn, Rc::clone(&link));
-                monoio::spawn(Rc::clone(self).link(conn, link, host, port));
+                monoio::spawn(Rc::clone(self).link(conn, link, (host, port), tls));
             }
             Action::Send { conn, bytes } => self.queue(conn, Outgoing::Request(bytes)),
             Action::SendBatch { conn, slot, range } => {
@@ -357,24 +398,30 @@ impl Ship {
     }
 
     /// A connection's life: resolve, connect, send and receive until it ends.
-    async fn link(self: Rc<Self>, conn: ConnId, link: Rc<Link>, host: String, port: u16) {
+    async fn link(self: Rc<Self>, conn: ConnId, link: Rc<Link>, (host, port): (String, u16), tls: Option<Tls>) {
         let socket = match self.reach(&host, port).await {
             Ok(socket) => socket,
-            Err(reason) => {
-                if !link.closed.replace(true) {
-                    self.links.borrow_mut().remove(&conn);
-                    self.tell(Event::ConnectFailed { conn, reason: &reason });
-                    self.drive();
-                }
-                return;
-            }
+            Err(reason) => return self.fail(&link, Event::ConnectFailed { conn, reason: &reason }, conn),
         };
         if link.closed.get() {
             return;
         }
         let fd = socket.fd();
+        // From here on whoever closes the link shuts the socket down, which also ends a handshake that hangs.
         link.fd.set(Some(fd));
-        let Socket { mut reader, writer, .. } = socket;
+        let secured = match &tls {
+            None => Ok(tls::plain(socket)),
+            Some(tls) => tls::handshake(socket, tls, &host).await,
+        };
+        let (mut reader, writer) = match secured {
+            Ok(directions) if !link.closed.get() => directions,
+            failed => {
+                // The descriptor goes with `failed`, which is dropped behind this.
+                link.fd.set(None);
+                let reason = failed.err().unwrap_or_default();
+                return self.fail(&link, Event::TlsFailed { conn, reason: &reason }, conn);
+            }
+        };
         monoio::spawn(Rc::clone(&self).send_all(conn, Rc::clone(&link), writer));
         self.tell(Event::Connected { conn });
         self.drive();
@@ -391,15 +438,23 @@ impl Ship {
         self.drive();
     }
 
-    async fn receive_all(self: &Rc<Self>, conn: ConnId, link: &Link, reader: &mut Reader) -> String {
+    /// A connection that did not come about.
+    fn fail(self: &Rc<Self>, link: &Link, event: Event<'_>, conn: ConnId) {
+        if !link.closed.replace(true) {
+            self.links.borrow_mut().remove(&conn);
+            self.tell(event);
+            self.drive();
+        }
+    }
+
+    async fn receive_all(self: &Rc<Self>, conn: ConnId, link: &Link, reader: &mut BrokerReader) -> String {
         let mut buffer = Vec::with_capacity(BUFFER_BYTES);
         loop {
-            buffer.clear();
             let (result, filled) = reader.read(buffer).await;
             buffer = filled;
             match result {
                 Ok(0) => return "it closed the connection".to_owned(),
-                Err(error) => return error.to_string(),
+                Err(reason) => return reason,
                 Ok(_) if link.closed.get() => return String::new(),
                 Ok(_) => {
                     self.tell(Event::Received { conn, bytes: &buffer });
@@ -410,7 +465,7 @@ impl Ship {
     }
 
     /// Sends in order what is queued; every batch is answered by one `Sent`, whether it went out or not.
-    async fn send_all(self: Rc<Self>, conn: ConnId, link: Rc<Link>, mut writer: Writer) {
+    async fn send_all(self: Rc<Self>, conn: ConnId, link: Rc<Link>, mut writer: BrokerWriter) {
         loop {
             let next = link.outgoing.borrow_mut().pop_front();
             let slot = match next {
@@ -420,13 +475,13 @@ impl Ship {
                     continue;
                 }
                 Some(Outgoing::Request(bytes)) => {
-                    if !link.closed.get() && writer.write_all(bytes).await.0.is_err() {
+                    if !link.closed.get() && writer.write_all(bytes).await.is_err() {
                         link.shut_down();
                     }
                     continue;
                 }
                 Some(Outgoing::Batch(slot, bytes)) => {
-                    if !link.closed.get() && writer.write_all(bytes).await.0.is_err() {
+                    if !link.closed.get() && writer.write_all(bytes).await.is_err() {
                         link.shut_down();
                     }
                     slot

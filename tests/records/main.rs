@@ -16,6 +16,7 @@ mod entries;
 mod formats;
 mod held;
 mod partitions;
+mod security;
 mod stopping;
 mod trouble;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::content::{Json, hash_of};
+use super::security::{Securities, TlsDefaults};
 use super::{Findings, field};
 use crate::config::address;
 use crate::config::documents::Documents;
@@ -13,7 +14,7 @@ use crate::config::lane_registry;
 use crate::config::resource::Kind;
 use crate::config::schema::KAFKA_LOGGER;
 use crate::config::snapshot::{BodyRule, Captures, Hold, LoggerIndex, LoggerSpec, OnLogFailure};
-use crate::kafka::{Acks, Batching, Compression, Mode, Overflow, Partitioner, SinkSpec};
+use crate::kafka::{Acks, Batching, Compression, Mode, Overflow, Partitioner, Security, SinkSpec};
 use crate::log::plan::EntryPlace;
 use crate::log::{Plan, PlanSpec, Variable, choose_format};
 use crate::route::Expr;
@@ -43,17 +44,19 @@ pub struct Loggers<'a> {
     by_content: HashMap<u64, LoggerIndex>,
     /// By the hash of what they are compiled from.
     plans: HashMap<u64, Arc<Plan>>,
+    securities: Securities<'a>,
     specs: Vec<Arc<LoggerSpec>>,
 }
 
 impl<'a> Loggers<'a> {
     /// None yet.
-    pub fn new(documents: &'a Documents) -> Self {
+    pub fn new(documents: &'a Documents, tls: &'a TlsDefaults) -> Self {
         Self {
             metadata: documents.find(Kind::PluginMetadata, KAFKA_LOGGER).map(|document| &document.value),
             by_attributes: HashMap::new(),
             by_content: HashMap::new(),
             plans: HashMap::new(),
+            securities: Securities::new(tls),
             specs: Vec::new(),
         }
     }
@@ -75,8 +78,12 @@ impl<'a> Loggers<'a> {
         if let Some(index) = self.by_attributes.get(&written) {
             return Ok(Some(*index));
         }
-        let spec = read(attributes, self.metadata, &mut self.plans)?;
+        let security = self.securities.of(attributes)?;
+        let spec = read(attributes, self.metadata, &mut self.plans, security)?;
         warn(attributes, &spec.plan, path, findings);
+        for text in self.securities.warnings(attributes) {
+            findings.warn(path.to_owned(), format!("kafka-logger: {text}"));
+        }
         let next = LoggerIndex(u32::try_from(self.specs.len()).unwrap_or(u32::MAX));
         let index = *self.by_content.entry(spec.content).or_insert(next);
         if index == next {
@@ -151,6 +158,7 @@ fn read(
     attributes: &Value,
     metadata: Option<&Value>,
     plans: &mut HashMap<u64, Arc<Plan>>,
+    security: Security,
 ) -> Result<LoggerSpec, String> {
     let metadata = metadata.unwrap_or(&Value::Null);
     let batching = batching(attributes);
@@ -160,7 +168,7 @@ fn read(
     let plan = plans.entry(format).or_insert_with(|| Arc::new(plan(attributes, metadata, batching)));
     let mut spec = LoggerSpec {
         content: 0,
-        sink: sink(attributes),
+        sink: sink(attributes, security),
         topic: field::text(attributes, "kafka_topic").unwrap_or_default().to_owned(),
         key: field::text(attributes, "key").map(Into::into),
         batching,
@@ -272,7 +280,7 @@ fn batching(attributes: &Value) -> Batching {
     }
 }
 
-fn sink(attributes: &Value) -> SinkSpec {
+fn sink(attributes: &Value, security: Security) -> SinkSpec {
     let ms = |key| field::integer::<u32>(attributes, key).map(|seconds| seconds.saturating_mul(1000));
     let default = SinkSpec::new(bootstrap(attributes));
     SinkSpec {
@@ -298,6 +306,7 @@ fn sink(attributes: &Value) -> SinkSpec {
             Some("backpressure") => Overflow::Backpressure,
             _ => Overflow::Spool,
         },
+        security,
         ..default
     }
 }

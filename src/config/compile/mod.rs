@@ -16,7 +16,10 @@ mod content;
 mod field;
 mod logger;
 mod route;
+mod security;
 mod upstream;
+
+pub use security::{TlsDefaults, Trust};
 
 /// What the file says about compiling; the same for the life of the process.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,18 +30,22 @@ pub struct CompileOptions {
     pub hosts: BTreeMap<String, String>,
     /// For upstreams without `keepalive_pool`.
     pub keepalive: Keepalive,
+    /// For kafka-logger's `tls`: what `control` read.
+    pub tls: TlsDefaults,
 }
 
 impl Default for CompileOptions {
-    /// As an empty file says it.
+    /// As an empty file says it, and nobody trusted.
     fn default() -> Self {
-        Self { router: RouterMode::default(), hosts: BTreeMap::new(), keepalive: super::file::KEEPALIVE }
+        let keepalive = super::file::KEEPALIVE;
+        Self { router: RouterMode::default(), hosts: BTreeMap::new(), keepalive, tls: TlsDefaults::default() }
     }
 }
 
 impl From<&FileConfig> for CompileOptions {
     fn from(file: &FileConfig) -> Self {
-        Self { router: file.router, hosts: file.tollgate.hosts.clone(), keepalive: file.http.upstream_keepalive }
+        let (hosts, keepalive) = (file.tollgate.hosts.clone(), file.http.upstream_keepalive);
+        Self { router: file.router, hosts, keepalive, tls: TlsDefaults::default() }
     }
 }
 
@@ -59,7 +66,7 @@ pub struct Compiled {
 /// such name); it is not asked for addresses in digits. 1,000 routes take a few milliseconds.
 pub fn compile(documents: &Documents, options: &CompileOptions, resolve: &dyn Fn(&str) -> Vec<IpAddr>) -> Compiled {
     let mut upstreams = upstream::Upstreams::new(options, resolve);
-    let mut loggers = logger::Loggers::new(documents);
+    let mut loggers = logger::Loggers::new(documents, &options.tls);
     let mut findings = Findings::default();
     let global_loggers = logger::global(documents, &mut loggers, &mut findings);
     let (global_captures, global_hold) = (loggers.captures(&global_loggers), loggers.hold(&global_loggers));

@@ -419,3 +419,63 @@ fn a_thousand_routes_are_compiled_each_with_its_own_spec() {
     }
     assert_eq!(compiled.snapshot.revision, 1000);
 }
+
+fn secured(change: Value) -> (Kind, &'static str, Value) {
+    let sasl = json!({"user": "bob", "password": "bob-secret"});
+    let mut logger = json!({"kafka_topic": "test", "brokers": [{"host": "a", "port": 1}, {"host": "b", "port": 2, "sasl_config": sasl}]});
+    merge(&mut logger, change);
+    (Kind::Route, "1", route(json!({"plugins": {"kafka-logger": logger}})))
+}
+
+#[test]
+fn credentials_stay_beside_their_broker_and_are_never_shown() {
+    let compiled = compiled(&[secured(json!({}))]);
+    let spec = &compiled.snapshot.loggers[0].sink;
+    assert_eq!(spec.bootstrap, [("a".to_owned(), 1), ("b".to_owned(), 2)]);
+    let [None, Some(bob)] = &spec.security.sasl[..] else { panic!("{:?}", spec.security) };
+    assert_eq!((bob.mechanism.name(), bob.user.as_str(), bob.password.reveal()), ("PLAIN", "bob", "bob-secret"));
+    let said: Vec<String> = compiled.warnings.iter().map(ToString::to_string).collect();
+    assert!(said.len() == 1 && said[0].contains("PLAIN and without tls"), "{said:?}");
+    let shown = format!("{:?} {said:?}", compiled.snapshot.loggers);
+    assert!(!shown.contains("bob-secret"), "{shown}");
+}
+
+#[test]
+fn another_password_or_another_tls_is_another_sink_and_the_same_is_not() {
+    let sink = |change: Value| snapshot(&[secured(change)]).loggers[0].sink.clone();
+    let plain = sink(json!({}));
+    let bob = |password: &str| json!({"brokers": [{"host": "a", "port": 1}, {"host": "b", "port": 2, "sasl_config": {"user": "bob", "password": password}}]});
+    assert_eq!(plain, sink(bob("bob-secret")));
+    assert_ne!(plain, sink(bob("other")));
+    let own = rcgen::generate_simple_self_signed(["kafka".to_owned()]).unwrap();
+    let all = [
+        plain,
+        sink(json!({"tls": {}})),
+        sink(json!({"tls": {"ca": own.cert.pem()}})),
+        sink(json!({"tls": {"client_cert": own.cert.pem(), "client_key": own.signing_key.serialize_pem()}})),
+    ];
+    for (at, one) in all.iter().enumerate() {
+        assert!(all[at + 1..].iter().all(|other| other != one), "{at}");
+    }
+    assert_eq!(all[1], sink(json!({"tls": {"verify": false}})));
+}
+
+#[test]
+fn what_tls_does_not_protect_from_is_said() {
+    let own = rcgen::generate_simple_self_signed(["kafka".to_owned()]).unwrap().cert.pem();
+    let said = |tls: Value| {
+        compiled(&[secured(json!({"tls": tls}))]).warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let cases = [
+        (json!({}), vec!["tls.verify is false"]),
+        (json!({"verify": false, "ca": own}), vec!["tls.verify is false", "tls.ca is without effect"]),
+        (json!({"verify": true}), vec!["no trusted certificate is known"]),
+        (json!({"verify": true, "ca": own}), vec![]),
+        (json!({"ca": own}), vec![]),
+    ];
+    for (tls, expected) in cases {
+        let said = said(tls.clone());
+        assert_eq!(said.len(), expected.len(), "{tls}: {said:?}");
+        assert!(said.iter().zip(expected).all(|(said, expected)| said.contains(expected)), "{said:?}");
+    }
+}

@@ -117,7 +117,7 @@ fn an_empty_list_allows_everybody_and_an_empty_key_asks_for_a_random_one() {
 fn keys_that_mean_nothing_here_are_warnings_that_name_them() {
     let (_, warnings) = parse("apisix:\n  ssl: {enable: false}\nplugin_attr:\n  skywalking: {}\netcd: {}\n");
     let names: Vec<&str> = warnings.iter().filter_map(|text| text.split(": ").next()).collect();
-    for name in ["apisix.ssl", "plugin_attr.skywalking", "etcd"] {
+    for name in ["apisix.ssl.enable", "plugin_attr.skywalking", "etcd"] {
         assert!(names.contains(&name), "{names:?}");
     }
     assert_eq!(names.len(), 3, "{names:?}");
@@ -218,4 +218,17 @@ fn the_environment_fills_in() {
         problems("tollgate: {data_dir: '${{DIR}}'}"),
         ["tollgate.data_dir: can't find environment variable DIR"]
     );
+}
+
+#[test]
+fn trust_is_the_systems_unless_files_are_named_and_a_certificate_needs_its_key() {
+    assert_eq!(parse("").0.trusted, [TrustSource::System]);
+    let (config, warnings) = parse("apisix: {ssl: {ssl_trusted_certificate: 'system, /etc/own.pem'}}");
+    assert_eq!(config.trusted, [TrustSource::System, TrustSource::File("/etc/own.pem".to_owned())]);
+    assert_eq!(warnings, Vec::<String>::new());
+    let (config, _) = parse("tollgate: {kafka: {tls_client_cert_file: c.pem, tls_client_key_file: k.pem}}");
+    let files = CertificateFiles { certificate: "c.pem".to_owned(), key: "k.pem".to_owned() };
+    assert_eq!(config.tollgate.client_certificate, Some(files));
+    let half = problems("tollgate: {kafka: {tls_client_cert_file: c.pem}}");
+    assert!(half[0].starts_with("tollgate.kafka.tls_client_key_file: "), "{half:?}");
 }

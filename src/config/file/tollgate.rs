@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::tree::{Section, shown};
-use super::{Driver, TollgateConfig};
+use super::{CertificateFiles, Driver, TollgateConfig};
 use crate::base::limits;
 use crate::kafka::ShipperOptions;
 use crate::kafka::trace::Stream;
@@ -26,6 +26,7 @@ pub fn tollgate(tollgate: &Section<'_>, nginx: &Section<'_>) -> TollgateConfig {
     }
     let drivers = [("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)];
     let shutdown_ms = nginx.duration_ms("worker_shutdown_timeout", 30_000);
+    let kafka_section = tollgate.section("kafka");
     TollgateConfig {
         data_dir: tollgate.text("data_dir").unwrap_or_else(|| "./tollgate-data".into()),
         admin_on_proxy_port: tollgate.flag("admin_on_proxy_port", false),
@@ -39,7 +40,8 @@ pub fn tollgate(tollgate: &Section<'_>, nginx: &Section<'_>) -> TollgateConfig {
             .try_into()
             .unwrap_or(usize::MAX),
         max_connections: tollgate.number("max_connections", 0..=10_000_000, 0),
-        kafka: kafka(&tollgate.section("kafka"), slot_bytes),
+        kafka: kafka(&kafka_section, slot_bytes),
+        client_certificate: client_certificate(&kafka_section),
     }
 }
 
@@ -62,6 +64,19 @@ fn is_host_and_port(target: &str) -> bool {
     !host.is_empty() && port.is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
+fn client_certificate(kafka: &Section<'_>) -> Option<CertificateFiles> {
+    let names = ["tls_client_cert_file", "tls_client_key_file"];
+    match names.map(|name| kafka.text(name)) {
+        [Some(certificate), Some(key)] => Some(CertificateFiles { certificate, key }),
+        [None, None] => None,
+        [certificate, _] => {
+            let missing = if certificate.is_some() { names[1] } else { names[0] };
+            kafka.wrong(missing, "a certificate and its key go together: this one is missing");
+            None
+        }
+    }
+}
+
 fn kafka(kafka: &Section<'_>, slot_bytes: u64) -> ShipperOptions {
     let default = ShipperOptions::default();
     let ms = |key: &str, default: u64| kafka.number(key, 1..=MS_MOST, default);
@@ -71,6 +86,7 @@ fn kafka(kafka: &Section<'_>, slot_bytes: u64) -> ShipperOptions {
         spool: default.spool,
         ring_stays: default.ring_stays,
         seed: default.seed,
+        nonce_key: default.nonce_key,
         linger_ms: kafka.number("linger_ms", 0..=60_000, default.linger_ms),
         batch_bytes: kafka
             .bytes("batch_bytes", 1024..=slot_bytes, (default.batch_bytes as u64).min(slot_bytes))

@@ -1,5 +1,5 @@
-//! kafka-logger's attributes and metadata (APISIX-COMPAT §1.1, §2.1). Ours beside APISIX's: `compression`, `partitioner`, `overflow`,
-//! `ack_before_response` with what belongs to it, and `required_acks` without a default: unset means all replicas.
+//! kafka-logger's attributes and metadata (APISIX-COMPAT §1.1, §2.1). Ours beside APISIX's: `compression`, `partitioner`, `overflow`, `tls.ca`,
+//! `tls.client_cert`, `tls.client_key`, `ack_before_response` with what belongs to it, and `required_acks` without a default: unset means all replicas.
 
 use serde_json::{Map, Value, json};
 
@@ -62,7 +62,15 @@ fn connection() -> Value {
                 "required": ["host", "port"],
             },
         },
-        "tls": {"type": "object", "properties": {"verify": {"type": "boolean", "default": false}}},
+        "tls": {
+            "type": "object",
+            "properties": {
+                "verify": {"type": "boolean", "default": false},
+                "ca": {"type": "string", "description": "PEM: the authorities to trust; turns verify on unless it is written"},
+                "client_cert": {"type": "string", "description": "PEM: our own certificate"},
+                "client_key": {"type": "string", "description": "PEM: its key"},
+            },
+        },
         "kafka_topic": {"type": "string"},
         "key": {"type": "string"},
         "cluster_name": {"type": "integer", "minimum": 1, "default": 1},

@@ -405,7 +405,10 @@ impl<M: SlotMemory> Shipper<M> {
                         self.producer_failed(lane as usize, failures, now);
                     }
                 }
-                Purpose::ApiVersions(_) | Purpose::Metadata(_) => {}
+                Purpose::ApiVersions(_)
+                | Purpose::SaslHandshake
+                | Purpose::SaslAuthenticate(_)
+                | Purpose::Metadata(_) => {}
             }
         }
     }

@@ -2,10 +2,14 @@
 //! and the time, and sleeps until [`Shipper::next_wake`]. No socket, file, clock or randomness in here.
 //!
 //! `append` fills slots and seals them, `deliver` sends batches and takes their answers, `network` keeps connections and metadata,
-//! `report` says what an operator must know, `tickets` tells those who wait for an entry what became of it.
+//! `login` says on a connection who we are, `spill` what goes to disk and comes back, `report` what an operator must know, `tickets` tells
+//! those who wait for an entry what became of it.
 
 mod append;
 mod deliver;
+mod login;
+#[cfg(test)]
+mod login_tests;
 mod network;
 mod report;
 mod spill;
@@ -224,6 +228,7 @@ impl<M: SlotMemory> Shipper<M> {
         match event {
             Event::Connected { conn } => self.on_connected(conn, now.mono),
             Event::ConnectFailed { conn, reason } => self.on_connect_failed(conn, reason, now.mono),
+            Event::TlsFailed { conn, reason } => self.on_tls_failed(conn, reason, now.mono),
             Event::Received { conn, bytes } => self.on_received(conn, bytes, now.mono),
             Event::Sent { slot: Some(slot), .. } => self.on_sent(slot),
             Event::Sent { slot: None, .. } => return,
@@ -393,6 +398,8 @@ impl<M: SlotMemory> Shipper<M> {
     /// Does everything that can be done now, and finds out when there is more.
     fn pump(&mut self, now: Mono) {
         self.wake = None;
+        self.hash_logins(now);
+        self.renew_logins(now);
         for at in 0..self.busy.len() {
             let index = self.busy[at] as usize;
             if self.lanes[index].retired {

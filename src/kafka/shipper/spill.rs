@@ -282,12 +282,20 @@ impl<M: SlotMemory> Shipper<M> {
         lane.next_number = frames.iter().map(|(_, stored)| stored.number + 1).max().unwrap_or(0);
         lane.tail.resumes = resumes(frames.iter().map(|(_, stored)| stored));
         lane.tail.frames = frames.into_iter().map(|(frame, stored)| Spooled { frame, stored }).collect();
+        let id = LaneId { index: index as u32, generation: lane.generation };
+        let (stored_as, own) = (lane.spec.stored_as, self.options.origin);
+        for later in self.lanes.iter_mut().filter(|lane| lane.live && lane.origin == own) {
+            if later.spec.stored_as == stored_as {
+                later.after.push(id);
+            }
+        }
         self.list(index);
     }
 
     /// Live lanes of earlier runs with this content.
     pub(super) fn earlier_lanes(&self, spec: &LaneSpec) -> Vec<LaneId> {
-        let earlier = |lane: &&Lane| lane.live && lane.origin != self.options.origin && lane.spec == *spec;
+        let own = self.options.origin;
+        let earlier = |lane: &Lane| lane.live && lane.origin != own && lane.spec.stored_as == spec.stored_as;
         let id = |(index, lane): (usize, &Lane)| LaneId { index: index as u32, generation: lane.generation };
         self.lanes.iter().enumerate().filter(|(_, lane)| earlier(lane)).map(id).collect()
     }

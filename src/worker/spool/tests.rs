@@ -35,6 +35,7 @@ fn specs(topic: &str) -> (SinkSpec, StoredLane, u64) {
         partitioner: crate::kafka::Partitioner::Murmur2,
         batching: crate::kafka::Batching::Each,
         max_pending_entries: None,
+        is_secured: false,
     };
     let key = lane_registry::key(&sink, &lane);
     (sink, lane, key)
