@@ -5,6 +5,8 @@ use crate::kafka::stored::{FrameRef, Origin, STORED_BYTES, Stored, Unreadable};
 
 /// Bytes of a segment, unless one frame alone is larger.
 pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+/// A spool is divided into at least so many segments: a delivered one must be deleted before its room is free.
+const SEGMENTS_LEAST: u64 = 8;
 /// Frames begin at multiples of this: a [`Stored`] then lies within one sector of a disk, and is written whole or not at all.
 pub const ALIGN_BYTES: u64 = 512;
 /// Bytes of the block that a segment begins with.
@@ -101,6 +103,12 @@ pub fn number_of(name: &str) -> Option<u32> {
 /// File of a lane in the registry, below the spool's directory.
 pub fn registry_path(lane: u64) -> String {
     format!("{REGISTRY}/{lane:016x}.json")
+}
+
+/// Bytes that the segments of a core should have whose share of the spool is `share_bytes`.
+pub const fn segment_bytes(share_bytes: u64) -> u64 {
+    let eighth = share_bytes / SEGMENTS_LEAST;
+    if eighth < SEGMENT_BYTES { eighth } else { SEGMENT_BYTES }
 }
 
 /// `offset`, or the first one behind it at which a frame may begin.

@@ -167,3 +167,8 @@ fn names_are_read_as_they_are_written() {
     }
     assert_eq!(registry_path(LANE), "lanes/feed000000000001.json");
 }
+
+#[test]
+fn a_small_share_is_cut_into_small_segments() {
+    assert_eq!((segment_bytes(1 << 30), segment_bytes(64 << 20), segment_bytes(1 << 20)), (16 << 20, 8 << 20, 1 << 17));
+}
