@@ -42,6 +42,9 @@ enum Command {
     Tail(command::records::TailWords),
     /// Show the topics of a cluster: partitions, offsets, sizes, newest record.
     Topics(command::records::TopicsWords),
+    /// Look at the records that wait on disk.
+    #[command(subcommand)]
+    Spool(command::spool::SpoolWords),
 }
 
 fn main() -> ExitCode {
@@ -55,5 +58,6 @@ fn main() -> ExitCode {
         Command::Doctor(args) => command::doctor::doctor(&args),
         Command::Tail(words) => command::records::tail(words),
         Command::Topics(words) => command::records::topics(words),
+        Command::Spool(words) => command::spool::spool(words),
     }
 }

@@ -56,7 +56,12 @@ impl StoredLane {
 
 /// The number of a lane: the same in every build and process.
 pub fn key(sink: &SinkSpec, lane: &LaneSpec) -> u64 {
-    encode(sink, lane).bytes().fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME))
+    fnv1a(encode(sink, lane).as_bytes())
+}
+
+/// A hash that is the same in every build and process.
+pub fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
 }
 
 /// A lane as text.

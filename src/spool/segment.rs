@@ -1,7 +1,7 @@
 //! One segment: its name, its header block, and what is found in it, however it was cut or damaged.
 
 use crate::kafka::batch::HEADER_BYTES as BATCH_HEADER_BYTES;
-use crate::kafka::stored::{FrameRef, Origin, STORED_BYTES, Stored, Unreadable};
+use crate::kafka::stored::{DONE_AT, FrameRef, Origin, STORED_BYTES, Stored, Unreadable, VOID};
 
 /// Bytes of a segment, unless one frame alone is larger.
 pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -84,6 +84,11 @@ impl SegmentId {
     }
 }
 
+/// True if a file that [`SegmentId::read`] cannot read is a segment of another version.
+pub fn is_of_another_version(bytes: &[u8]) -> bool {
+    bytes.len() >= HEADER_BYTES && bytes[..7] == MAGIC[..7] && (bytes[7] != MAGIC[7] || u32_at(bytes, 8) != VERSION)
+}
+
 /// The lane that a directory's name means.
 pub fn lane_of(name: &str) -> Option<u64> {
     (name.len() == 16).then(|| u64::from_str_radix(name, 16).ok())?
@@ -123,6 +128,8 @@ pub struct Frame {
     pub offset: u64,
     /// What stands in front of its batch. If it says "done", the batch was not looked at.
     pub stored: Stored,
+    /// Done without being resolved: says nothing of the batch of that number.
+    pub void: bool,
 }
 
 impl Frame {
@@ -225,7 +232,7 @@ fn frame_at(id: SegmentId, bytes: &[u8], at: u64) -> Result<Frame, (Why, u64)> {
     if (stored.lane, stored.origin) != (id.lane, id.origin) {
         return Err((Why::Foreign, step));
     }
-    let frame = Frame { offset: at, stored };
+    let frame = Frame { offset: at, stored, void: rest[DONE_AT] == VOID };
     if stored.done {
         return Ok(frame);
     }

@@ -2,7 +2,7 @@
 
 use super::segment::*;
 use crate::kafka::batch::{HEADROOM_BYTES, Identity, OpenBatch, key_bytes, write_header};
-use crate::kafka::stored::{DONE_AT, Origin, STORED_AT, STORED_BYTES, Stored};
+use crate::kafka::stored::{DONE_AT, Origin, STORED_AT, STORED_BYTES, Stored, VOID};
 
 pub const ORIGIN: Origin = Origin { start: 0x1234_5678_9abc_def0, core: 3 };
 pub const LANE: u64 = 0xfeed_0000_0000_0001;
@@ -65,8 +65,11 @@ fn a_segment_is_read_as_it_was_written() {
     let found = scan(ID, &bytes);
     assert_eq!(found.damage, []);
     assert_eq!(found.end, bytes.len() as u64);
-    let expected: Vec<Frame> =
-        frames.iter().zip(&offsets).map(|((stored, _), offset)| Frame { offset: *offset, stored: *stored }).collect();
+    let expected: Vec<Frame> = frames
+        .iter()
+        .zip(&offsets)
+        .map(|((stored, _), offset)| Frame { offset: *offset, stored: *stored, void: false })
+        .collect();
     assert_eq!(found.frames, expected);
     assert!(offsets.iter().all(|offset| offset % ALIGN_BYTES == 0));
     let reference = found.frames[1].reference(7);
@@ -129,6 +132,10 @@ fn a_batch_that_is_done_is_not_looked_at_and_never_written_room_is_named() {
     bytes[offsets[1] as usize + STORED_BYTES + 100] ^= 1;
     let found = scan(ID, &bytes);
     assert_eq!((numbers(&found), found.damage.len()), (vec![1, 2, 3], 0));
+    assert_eq!(found.frames.iter().map(|frame| frame.void).collect::<Vec<_>>(), [false; 3]);
+    bytes[offsets[1] as usize + DONE_AT] = VOID;
+    let frame = scan(ID, &bytes).frames[1];
+    assert!(frame.stored.done && frame.void);
     let end = aligned(bytes.len() as u64);
     bytes.resize(end as usize + 3 * 512, 0);
     let found = scan(ID, &bytes);
@@ -153,6 +160,7 @@ fn a_header_with_a_changed_byte_is_none() {
         changed[at] ^= 1;
         assert_eq!(SegmentId::read(&changed), None, "{at}");
         assert_eq!(SegmentId::read(&header[..at]), None, "{at}");
+        assert_eq!(is_of_another_version(&changed), (7..12).contains(&at), "{at}");
     }
 }
 

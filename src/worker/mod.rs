@@ -19,4 +19,4 @@ mod upload;
 
 pub use self::core::{Left, Start, run};
 pub use settings::Settings;
-pub use spool::{Spool, SpoolError, SpoolGauges, SpoolOptions};
+pub use spool::{RecoveredLane, Spool, SpoolError, SpoolGauges, SpoolOptions};

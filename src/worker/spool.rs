@@ -9,12 +9,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::base::Mono;
-use crate::config::lane_registry;
+use crate::config::lane_registry::{self, StoredLane};
 use crate::io::clock::Clock;
 use crate::io::files::{self, DataFile};
 use crate::io::notify::Notify;
 use crate::io::ring_memory::{PinnedBytes, PinnedBytesMut};
-use crate::kafka::stored::{DONE_AT, STORED_BYTES};
+use crate::kafka::stored::{DONE, DONE_AT, STORED_BYTES, VOID};
 use crate::kafka::{FrameRef, LaneSpec, Origin, SinkSpec, Stored};
 use crate::spool::segment::{REGISTRY, is_whole_batch, registry_path};
 use crate::spool::{FileAction, Fsync, LaneCount, SegmentId, Store};
@@ -26,7 +26,8 @@ const PAUSE_MS: u64 = 1_000;
 /// Milliseconds between two lines about the spool's trouble.
 const SAY_AGAIN_MS: u64 = 10_000;
 /// What a frame's "done" byte becomes.
-const DONE: &[u8] = &[1];
+const DONE_MARK: &[u8] = &[DONE];
+const VOID_MARK: &[u8] = &[VOID];
 
 /// Where and how a core spools.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +97,21 @@ pub struct SpoolGauges {
     pub oldest_ms: Option<i64>,
     /// The next frame would be refused, as far as is known.
     pub full: bool,
+}
+
+/// What an earlier process left of one lane and origin: still to be delivered, before anything new of that lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveredLane {
+    /// Content key of the lane.
+    pub lane: u64,
+    /// Who numbered the batches.
+    pub origin: Origin,
+    /// Where to.
+    pub sink: SinkSpec,
+    /// What the lane is.
+    pub spec: StoredLane,
+    /// By number; none of them is done.
+    pub frames: Vec<(FrameRef, Stored)>,
 }
 
 /// One core's part of the spool. [`Spool::run`] and [`Spool::sync_timer`] must run beside it.
@@ -301,8 +317,8 @@ impl Spool {
     }
 
     fn failed(&self, frame: FrameRef, error: &io::Error) -> SpoolError {
-        let actions = self.store.borrow_mut().failed(frame);
-        self.queue(actions);
+        let action = self.store.borrow_mut().failed(frame);
+        self.queue(action);
         self.paused_until.set(self.clock.mono().plus_ms(PAUSE_MS));
         SpoolError::of(error)
     }
@@ -346,13 +362,13 @@ impl Spool {
 
     /// The frame's batch is resolved. What that means for the files is done soon, by [`Spool::run`].
     pub fn done(&self, frame: FrameRef) {
-        let actions = self.store.borrow_mut().done(frame);
-        self.queue(actions);
+        let action = self.store.borrow_mut().done(frame);
+        self.queue(action);
     }
 
-    fn queue(&self, actions: Vec<FileAction>) {
-        if !actions.is_empty() {
-            self.todo.borrow_mut().extend(actions);
+    fn queue(&self, action: Option<FileAction>) {
+        if let Some(action) = action {
+            self.todo.borrow_mut().push(action);
             self.more.notify();
         }
     }
@@ -376,9 +392,13 @@ impl Spool {
             }
         }
         for action in actions {
-            if let FileAction::MarkDone { file, offset } = action
-                && !deleted.contains(&file)
-                && let Err(error) = self.mark(file, offset).await
+            let (file, offset, mark) = match action {
+                FileAction::MarkDone { file, offset } => (file, offset, DONE_MARK),
+                FileAction::MarkVoid { file, offset } => (file, offset, VOID_MARK),
+                FileAction::Delete { .. } => continue,
+            };
+            if !deleted.contains(&file)
+                && let Err(error) = self.mark(file, offset, mark).await
             {
                 self.say_mark(file, &error);
             }
@@ -414,9 +434,9 @@ impl Spool {
         let _ = std::fs::remove_dir(self.options.directory.join(id.directory()));
     }
 
-    async fn mark(&self, id: SegmentId, offset: u64) -> io::Result<()> {
+    async fn mark(&self, id: SegmentId, offset: u64, mark: &'static [u8]) -> io::Result<()> {
         let file = self.file(id)?;
-        file.write_at(DONE, offset + DONE_AT as u64).await.0?;
+        file.write_at(mark, offset + DONE_AT as u64).await.0?;
         if self.options.fsync != Fsync::Never {
             self.dirty.borrow_mut().insert(id);
         }
