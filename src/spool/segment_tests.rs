@@ -8,8 +8,11 @@ pub const ORIGIN: Origin = Origin { start: 0x1234_5678_9abc_def0, core: 3 };
 pub const LANE: u64 = 0xfeed_0000_0000_0001;
 const ID: SegmentId = SegmentId { lane: LANE, origin: ORIGIN, number: 7 };
 
+/// What stands in front, and all of its bytes.
+type Example = (Stored, Vec<u8>);
+
 /// A frame as it lies in a slot: number, and a record of so many bytes.
-pub fn frame(number: u64, value_bytes: usize) -> (Stored, Vec<u8>) {
+pub fn frame(number: u64, value_bytes: usize) -> Example {
     let mut memory = vec![0; HEADROOM_BYTES + value_bytes + 256];
     let mut open = OpenBatch::new(memory.len(), 2);
     open.push_record(&mut memory, &key_bytes(None), 1_000 + number as i64, &mut |out| {
@@ -37,7 +40,7 @@ pub fn frame(number: u64, value_bytes: usize) -> (Stored, Vec<u8>) {
 }
 
 /// A segment of these frames, and where each begins.
-fn segment(frames: &[(Stored, Vec<u8>)]) -> (Vec<u8>, Vec<u64>) {
+fn segment(frames: &[Example]) -> (Vec<u8>, Vec<u64>) {
     let mut bytes = ID.header().to_vec();
     let mut offsets = Vec::new();
     for (_, frame) in frames {
@@ -48,7 +51,7 @@ fn segment(frames: &[(Stored, Vec<u8>)]) -> (Vec<u8>, Vec<u64>) {
     (bytes, offsets)
 }
 
-fn example() -> (Vec<(Stored, Vec<u8>)>, Vec<u8>, Vec<u64>) {
+fn example() -> (Vec<Example>, Vec<u8>, Vec<u64>) {
     let frames = vec![frame(1, 10), frame(2, 1_000), frame(3, 400)];
     let (bytes, offsets) = segment(&frames);
     (frames, bytes, offsets)

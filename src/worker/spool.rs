@@ -445,7 +445,10 @@ impl Spool {
 
     /// Makes durable what was written, every so often. Runs as long as the core.
     pub async fn sync_timer(self: Rc<Self>) {
-        while self.options.fsync != Fsync::Never {
+        if self.options.fsync == Fsync::Never {
+            return;
+        }
+        loop {
             monoio::time::sleep(Duration::from_millis(self.options.fsync_interval_ms)).await;
             self.sync_dirty().await;
         }

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 use crate::config::lane_registry::{self, StoredLane};
 use crate::io::ring_memory::{MappedSlot, RingHeader, map_file};
-use crate::kafka::batch::{HEADROOM_BYTES, Identity, OpenBatch, RECORDS_START, Sealed, key_bytes};
+use crate::kafka::batch::{Identity, OpenBatch, RECORDS_START, Sealed, key_bytes};
 use crate::kafka::stored::DONE_AT;
 use crate::kafka::{Batching, FrameRef, Origin, Partitioner, SinkSpec, SlotMemory, Stored, slot};
 use crate::spool::segment::{REGISTRY, registry_path};
@@ -467,5 +467,4 @@ fn an_array_on_its_way_between_two_slots_counts_once() {
     slot::progress(second.bytes_mut(), &later);
     drop(slots);
     assert_eq!(place.summary()[&5], [(1, 1), (2, 1)]);
-    assert!(HEADROOM_BYTES > slot::ACCOUNT_BYTES);
 }
