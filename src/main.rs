@@ -44,6 +44,9 @@ enum Command {
     Audit(command::records::AuditWords),
     /// Show the topics of a cluster: partitions, offsets, sizes, newest record.
     Topics(command::records::TopicsWords),
+    /// Look at the records that wait on disk.
+    #[command(subcommand)]
+    Spool(command::spool::SpoolWords),
 }
 
 fn main() -> ExitCode {
@@ -58,5 +61,6 @@ fn main() -> ExitCode {
         Command::Tail(words) => command::records::tail(words),
         Command::Audit(words) => command::records::audit(words),
         Command::Topics(words) => command::records::topics(words),
+        Command::Spool(words) => command::spool::spool(words),
     }
 }

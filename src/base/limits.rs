@@ -24,6 +24,10 @@ pub const BODY_CAPTURE_BYTES: usize = 16 * 1024 * 1024;
 pub const SLOT_BYTES: usize = 1024 * 1024;
 /// Bytes of all ring slots, per core (`tollgate.ring.bytes`).
 pub const RING_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of all batches on disk, of all cores (`tollgate.spool.bytes`); over it the newest entries are dropped and counted.
+pub const SPOOL_BYTES: u64 = 1024 * 1024 * 1024;
+/// Milliseconds between two fsyncs of the spool (`tollgate.spool.fsync_interval_ms`).
+pub const FSYNC_INTERVAL_MS: u64 = 1_000;
 /// Bytes of one Kafka message, until the broker's own limit is known (ARCHITECTURE §4.4).
 pub const MESSAGE_BYTES: usize = 1_000_000;
 /// Batches in flight per partition: Kafka keeps five per producer for duplicate detection (KIP-98).

@@ -51,9 +51,12 @@ impl StoredLane {
 
 /// The number of a lane: the same in every build and process; never 0.
 pub fn key(sink: &SinkSpec, lane: &StoredLane) -> u64 {
-    let bytes = encode(sink, lane);
-    let hash = bytes.bytes().fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME));
-    hash.max(1)
+    fnv1a(encode(sink, lane).as_bytes()).max(1)
+}
+
+/// A hash that is the same in every build and process.
+pub fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
 }
 
 /// A lane as text.

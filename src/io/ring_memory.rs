@@ -28,7 +28,7 @@ const VERSION: u32 = 1;
 const SAID_BYTES: usize = 44;
 const CRC_AT: usize = SAID_BYTES - 4;
 /// Bytes written at once where the file system cannot take room without writing.
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// What stands at the front of a ring file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -279,6 +279,11 @@ impl<M: SlotMemory> Ring<M> {
         true
     }
 
+    /// Leaves a slot as it is, for the next process to find; it is not used again.
+    pub fn leave(&mut self, id: SlotId) {
+        self.slot_mut(id).state = State::Resolved;
+    }
+
     /// Every slot that holds something, with its number.
     pub fn used(&self) -> impl Iterator<Item = (SlotId, &Slot<M>)> {
         self.slots

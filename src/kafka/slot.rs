@@ -13,6 +13,9 @@ use std::sync::atomic::{Ordering, compiler_fence};
 use super::batch::{Identity, OpenBatch, PROGRESS_BYTES, RECORDS_START, TRACE_AT, records_end, write_header};
 use super::stored::{STORED_BYTES, Stored};
 
+/// Bytes at the front of a slot that are its account.
+pub const ACCOUNT_BYTES: usize = TRACE_AT;
+
 const MAGIC: [u8; 4] = *b"TGS1";
 const STATE_AT: usize = 4;
 const PROGRESS_TURN_AT: usize = 5;

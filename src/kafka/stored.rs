@@ -17,6 +17,11 @@ pub const STORED_AT: usize = HEADROOM_BYTES - STORED_BYTES;
 /// Offset of the one byte that is written in place once the batch is resolved, and is not covered by the CRC.
 pub const DONE_AT: usize = 8;
 
+/// What that byte becomes: the batch is resolved.
+pub const DONE: u8 = 1;
+/// What that byte becomes: what stands there does not count, whatever became of the batch (its write failed, or it is there twice).
+pub const VOID: u8 = 2;
+
 /// `TGB` and the version of the layout.
 const MAGIC: [u8; 4] = *b"TGB1";
 const CRC_AT: usize = 4;
@@ -72,7 +77,7 @@ pub struct Stored {
     pub skip: u64,
     /// True if it was sent, or was about to be: it may be in Kafka.
     pub sent: bool,
-    /// True if it is resolved: nothing is to be done with it any more.
+    /// True if nothing is to be done with it any more: [`DONE`], or [`VOID`].
     pub done: bool,
 }
 
@@ -111,7 +116,7 @@ impl Stored {
         let mut bytes = [0u8; STORED_BYTES];
         let mut put = |at: usize, piece: &[u8]| bytes[at..at + piece.len()].copy_from_slice(piece);
         put(0, &MAGIC);
-        put(DONE_AT, &[u8::from(self.done)]);
+        put(DONE_AT, &[if self.done { DONE } else { 0 }]);
         put(12, &(self.batch_bytes() as u32).to_be_bytes());
         put(16, &self.lane.to_be_bytes());
         put(24, &self.origin.start.to_be_bytes());

@@ -1,10 +1,12 @@
 //! One segment: its name, its header block, and what is found in it, however it was cut or damaged.
 
 use crate::kafka::batch::HEADER_BYTES as BATCH_HEADER_BYTES;
-use crate::kafka::stored::{FrameRef, Origin, STORED_BYTES, Stored, Unreadable};
+use crate::kafka::stored::{DONE_AT, FrameRef, Origin, STORED_BYTES, Stored, Unreadable, VOID};
 
 /// Bytes of a segment, unless one frame alone is larger.
 pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+/// A spool is divided into at least so many segments: a delivered one must be deleted before its room is free.
+const SEGMENTS_LEAST: u64 = 8;
 /// Frames begin at multiples of this: a [`Stored`] then lies within one sector of a disk, and is written whole or not at all.
 pub const ALIGN_BYTES: u64 = 512;
 /// Bytes of the block that a segment begins with.
@@ -82,6 +84,11 @@ impl SegmentId {
     }
 }
 
+/// True if a file that [`SegmentId::read`] cannot read is a segment of another version.
+pub fn is_of_another_version(bytes: &[u8]) -> bool {
+    bytes.len() >= HEADER_BYTES && bytes[..7] == MAGIC[..7] && (bytes[7] != MAGIC[7] || u32_at(bytes, 8) != VERSION)
+}
+
 /// The lane that a directory's name means.
 pub fn lane_of(name: &str) -> Option<u64> {
     (name.len() == 16).then(|| u64::from_str_radix(name, 16).ok())?
@@ -103,6 +110,12 @@ pub fn registry_path(lane: u64) -> String {
     format!("{REGISTRY}/{lane:016x}.json")
 }
 
+/// Bytes that the segments of a core should have whose share of the spool is `share_bytes`.
+pub const fn segment_bytes(share_bytes: u64) -> u64 {
+    let eighth = share_bytes / SEGMENTS_LEAST;
+    if eighth < SEGMENT_BYTES { eighth } else { SEGMENT_BYTES }
+}
+
 /// `offset`, or the first one behind it at which a frame may begin.
 pub const fn aligned(offset: u64) -> u64 {
     offset.next_multiple_of(ALIGN_BYTES)
@@ -115,6 +128,8 @@ pub struct Frame {
     pub offset: u64,
     /// What stands in front of its batch. If it says "done", the batch was not looked at.
     pub stored: Stored,
+    /// Done without being resolved: says nothing of the batch of that number.
+    pub void: bool,
 }
 
 impl Frame {
@@ -217,7 +232,7 @@ fn frame_at(id: SegmentId, bytes: &[u8], at: u64) -> Result<Frame, (Why, u64)> {
     if (stored.lane, stored.origin) != (id.lane, id.origin) {
         return Err((Why::Foreign, step));
     }
-    let frame = Frame { offset: at, stored };
+    let frame = Frame { offset: at, stored, void: rest[DONE_AT] == VOID };
     if stored.done {
         return Ok(frame);
     }

@@ -2,14 +2,17 @@
 
 use super::segment::*;
 use crate::kafka::batch::{HEADROOM_BYTES, Identity, OpenBatch, key_bytes, write_header};
-use crate::kafka::stored::{DONE_AT, Origin, STORED_AT, STORED_BYTES, Stored};
+use crate::kafka::stored::{DONE_AT, Origin, STORED_AT, STORED_BYTES, Stored, VOID};
 
 pub const ORIGIN: Origin = Origin { start: 0x1234_5678_9abc_def0, core: 3 };
 pub const LANE: u64 = 0xfeed_0000_0000_0001;
 const ID: SegmentId = SegmentId { lane: LANE, origin: ORIGIN, number: 7 };
 
+/// What stands in front, and all of its bytes.
+type Example = (Stored, Vec<u8>);
+
 /// A frame as it lies in a slot: number, and a record of so many bytes.
-pub fn frame(number: u64, value_bytes: usize) -> (Stored, Vec<u8>) {
+pub fn frame(number: u64, value_bytes: usize) -> Example {
     let mut memory = vec![0; HEADROOM_BYTES + value_bytes + 256];
     let mut open = OpenBatch::new(memory.len(), 2);
     open.push_record(&mut memory, &key_bytes(None), 1_000 + number as i64, &mut |out| {
@@ -37,7 +40,7 @@ pub fn frame(number: u64, value_bytes: usize) -> (Stored, Vec<u8>) {
 }
 
 /// A segment of these frames, and where each begins.
-fn segment(frames: &[(Stored, Vec<u8>)]) -> (Vec<u8>, Vec<u64>) {
+fn segment(frames: &[Example]) -> (Vec<u8>, Vec<u64>) {
     let mut bytes = ID.header().to_vec();
     let mut offsets = Vec::new();
     for (_, frame) in frames {
@@ -48,7 +51,7 @@ fn segment(frames: &[(Stored, Vec<u8>)]) -> (Vec<u8>, Vec<u64>) {
     (bytes, offsets)
 }
 
-fn example() -> (Vec<(Stored, Vec<u8>)>, Vec<u8>, Vec<u64>) {
+fn example() -> (Vec<Example>, Vec<u8>, Vec<u64>) {
     let frames = vec![frame(1, 10), frame(2, 1_000), frame(3, 400)];
     let (bytes, offsets) = segment(&frames);
     (frames, bytes, offsets)
@@ -65,8 +68,11 @@ fn a_segment_is_read_as_it_was_written() {
     let found = scan(ID, &bytes);
     assert_eq!(found.damage, []);
     assert_eq!(found.end, bytes.len() as u64);
-    let expected: Vec<Frame> =
-        frames.iter().zip(&offsets).map(|((stored, _), offset)| Frame { offset: *offset, stored: *stored }).collect();
+    let expected: Vec<Frame> = frames
+        .iter()
+        .zip(&offsets)
+        .map(|((stored, _), offset)| Frame { offset: *offset, stored: *stored, void: false })
+        .collect();
     assert_eq!(found.frames, expected);
     assert!(offsets.iter().all(|offset| offset % ALIGN_BYTES == 0));
     let reference = found.frames[1].reference(7);
@@ -129,6 +135,10 @@ fn a_batch_that_is_done_is_not_looked_at_and_never_written_room_is_named() {
     bytes[offsets[1] as usize + STORED_BYTES + 100] ^= 1;
     let found = scan(ID, &bytes);
     assert_eq!((numbers(&found), found.damage.len()), (vec![1, 2, 3], 0));
+    assert_eq!(found.frames.iter().map(|frame| frame.void).collect::<Vec<_>>(), [false; 3]);
+    bytes[offsets[1] as usize + DONE_AT] = VOID;
+    let frame = scan(ID, &bytes).frames[1];
+    assert!(frame.stored.done && frame.void);
     let end = aligned(bytes.len() as u64);
     bytes.resize(end as usize + 3 * 512, 0);
     let found = scan(ID, &bytes);
@@ -153,6 +163,7 @@ fn a_header_with_a_changed_byte_is_none() {
         changed[at] ^= 1;
         assert_eq!(SegmentId::read(&changed), None, "{at}");
         assert_eq!(SegmentId::read(&header[..at]), None, "{at}");
+        assert_eq!(is_of_another_version(&changed), (7..12).contains(&at), "{at}");
     }
 }
 
@@ -166,4 +177,9 @@ fn names_are_read_as_they_are_written() {
         assert_eq!((lane_of(bad), origin_of(bad), number_of(bad)), (None, None, None), "{bad}");
     }
     assert_eq!(registry_path(LANE), "lanes/feed000000000001.json");
+}
+
+#[test]
+fn a_small_share_is_cut_into_small_segments() {
+    assert_eq!((segment_bytes(1 << 30), segment_bytes(64 << 20), segment_bytes(1 << 20)), (16 << 20, 8 << 20, 1 << 17));
 }

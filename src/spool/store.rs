@@ -8,11 +8,18 @@ use crate::kafka::stored::{FrameRef, Origin, Stored};
 /// What is to be done with files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileAction {
-    /// Write 1 into the byte at `offset` + `stored::DONE_AT`.
+    /// Write `stored::DONE` into the byte at `offset` + `stored::DONE_AT`.
     MarkDone {
         /// Of which file.
         file: SegmentId,
         /// Where the frame begins.
+        offset: u64,
+    },
+    /// Write `stored::VOID` there.
+    MarkVoid {
+        /// Of which file.
+        file: SegmentId,
+        /// Where the frame begins, or would have.
         offset: u64,
     },
     /// Delete the file: nothing in it is needed. Marks for it that were not made need not be made.
@@ -158,25 +165,29 @@ impl Store {
         }
     }
 
-    /// The frame could not be written. What stands there of it is marked, so that it is not taken for a batch, and nothing more is
-    /// appended to that file.
-    pub fn failed(&mut self, frame: FrameRef) -> Vec<FileAction> {
+    /// The frame could not be written. What stands there of it is not to be taken for a batch, nor for a resolved one: the batch
+    /// itself is where it was. Nothing more is appended to that file.
+    pub fn failed(&mut self, frame: FrameRef) -> Option<FileAction> {
         if let Some(directory) = self.directories.get_mut(&(frame.lane, frame.origin)) {
             directory.tail = directory.tail.filter(|tail| *tail != frame.segment);
         }
-        self.done(frame)
+        self.drop_live(frame, FileAction::MarkVoid { file: SegmentId::of(&frame), offset: frame.offset })
     }
 
     /// The frame is resolved. Nothing is to be done for one that is not known.
-    pub fn done(&mut self, frame: FrameRef) -> Vec<FileAction> {
-        let file = SegmentId::of(&frame);
-        let Some(segment) = self.segment(&frame) else { return Vec::new() };
-        let Some(live) = segment.live.remove(&frame.offset) else { return Vec::new() };
+    pub fn done(&mut self, frame: FrameRef) -> Option<FileAction> {
+        self.drop_live(frame, FileAction::MarkDone { file: SegmentId::of(&frame), offset: frame.offset })
+    }
+
+    /// Forgets a frame; its file goes with the last, any other is marked.
+    fn drop_live(&mut self, frame: FrameRef, mark: FileAction) -> Option<FileAction> {
+        let segment = self.segment(&frame)?;
+        let live = segment.live.remove(&frame.offset)?;
         let (is_over, file_bytes) = (segment.live.is_empty(), segment.end);
         self.frames -= 1;
         self.entries -= live.entries;
         if !is_over {
-            return vec![FileAction::MarkDone { file, offset: frame.offset }];
+            return Some(mark);
         }
         self.bytes -= file_bytes;
         self.refused = false;
@@ -188,7 +199,7 @@ impl Store {
                 self.directories.remove(&key);
             }
         }
-        vec![FileAction::Delete { file }]
+        Some(FileAction::Delete { file: SegmentId::of(&frame) })
     }
 
     fn segment(&mut self, frame: &FrameRef) -> Option<&mut Segment> {

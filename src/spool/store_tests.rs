@@ -43,13 +43,13 @@ fn what_is_done_is_marked_and_the_file_goes_with_its_last_frame() {
     let frames: Vec<FrameRef> = (0..9).map(|_| put(&mut store, LANE, 1_000, &stored)).collect();
     let file = SegmentId::of(&frames[0]);
     for frame in &frames[1..7] {
-        assert_eq!(store.done(*frame), [FileAction::MarkDone { file, offset: frame.offset }]);
+        assert_eq!(store.done(*frame), Some(FileAction::MarkDone { file, offset: frame.offset }));
     }
-    assert_eq!(store.done(frames[1]), [], "once");
-    assert_eq!(store.done(frames[0]), [FileAction::Delete { file }]);
+    assert_eq!(store.done(frames[1]), None, "once");
+    assert_eq!(store.done(frames[0]), Some(FileAction::Delete { file }));
     assert_eq!((store.frames(), store.bytes()), (2, 512 + 2 * 1_024));
     store.done(frames[7]);
-    assert_eq!(store.done(frames[8]), [FileAction::Delete { file: SegmentId::of(&frames[8]) }], "the tail too");
+    assert_eq!(store.done(frames[8]), Some(FileAction::Delete { file: SegmentId::of(&frames[8]) }), "the tail too");
     assert_eq!((store.frames(), store.entries(), store.bytes(), store.oldest_ms()), (0, 0, 0, None));
     let next = store.place(LANE, ORIGIN, 1_000).expect("room");
     assert!(next.new_file && next.file.number > frames[8].segment, "a deleted file's number is not used again");
@@ -61,7 +61,7 @@ fn a_frame_that_is_being_written_keeps_its_file() {
     let (stored, _) = frame(1, 10);
     let first = put(&mut store, LANE, 1_000, &stored);
     let second = reference(store.place(LANE, ORIGIN, 1_000).expect("room"), 1_000);
-    assert!(matches!(store.done(first)[..], [FileAction::MarkDone { .. }]));
+    assert!(matches!(store.done(first), Some(FileAction::MarkDone { .. })));
     assert_eq!(store.oldest_ms(), None, "not written yet");
     store.written(second, &stored);
     assert_eq!(store.oldest_ms(), Some(1_001));
@@ -74,10 +74,10 @@ fn a_file_that_could_not_be_written_to_gets_no_more() {
     let first = put(&mut store, LANE, 1_000, &stored);
     let second = reference(store.place(LANE, ORIGIN, 1_000).expect("room"), 1_000);
     let file = SegmentId::of(&first);
-    assert_eq!(store.failed(second), [FileAction::MarkDone { file, offset: second.offset }]);
+    assert_eq!(store.failed(second), Some(FileAction::MarkVoid { file, offset: second.offset }));
     let third = store.place(LANE, ORIGIN, 1_000).expect("room");
     assert!(third.new_file);
-    assert_eq!(store.failed(reference(third, 1_000)), [FileAction::Delete { file: third.file }]);
+    assert_eq!(store.failed(reference(third, 1_000)), Some(FileAction::Delete { file: third.file }));
     assert_eq!((store.frames(), store.entries()), (1, 1));
 }
 
@@ -89,7 +89,7 @@ fn over_the_limit_nothing_is_placed_until_a_file_is_deleted() {
     assert!(!store.is_full());
     assert_eq!(store.place(LANE, ORIGIN, 1_000), Err(Full));
     assert!(store.is_full() && store.bytes() <= 16 * 1024);
-    frames[..6].iter().for_each(|frame| drop(store.done(*frame)));
+    frames[..6].iter().for_each(|frame| assert!(store.done(*frame).is_some()));
     assert!(store.place(LANE, ORIGIN, 1_000).is_err(), "a marked frame's room is not free");
     store.done(frames[6]);
     assert!(!store.is_full());
@@ -107,9 +107,9 @@ fn what_was_found_is_taken_over_whatever_the_limit_and_never_appended_to() {
     assert_eq!(store.place(LANE, ORIGIN, 100), Err(Full));
     let frame = |number: u64| FrameRef { lane: LANE, origin: ORIGIN, segment: 4, offset: 512 * number, bytes: 200 };
     let file = SegmentId { lane: LANE, origin: ORIGIN, number: 4 };
-    assert_eq!(store.done(frame(1)), [], "it was done before");
-    assert_eq!(store.done(frame(3)), [FileAction::MarkDone { file, offset: 1_536 }]);
-    assert_eq!(store.done(frame(2)), [FileAction::Delete { file }]);
+    assert_eq!(store.done(frame(1)), None, "it was done before");
+    assert_eq!(store.done(frame(3)), Some(FileAction::MarkDone { file, offset: 1_536 }));
+    assert_eq!(store.done(frame(2)), Some(FileAction::Delete { file }));
     let next = store.place(LANE, ORIGIN, 100).expect("room");
     assert_eq!((next.file.number, next.new_file), (10, true));
 }
@@ -131,10 +131,10 @@ struct Model {
 }
 
 impl Model {
-    fn act(&mut self, actions: Vec<FileAction>) {
-        for action in actions {
+    fn act(&mut self, action: Option<FileAction>) {
+        if let Some(action) = action {
             match action {
-                FileAction::MarkDone { file, offset } => {
+                FileAction::MarkDone { file, offset } | FileAction::MarkVoid { file, offset } => {
                     self.files
                         .get_mut(&file)
                         .expect("the file is there")

@@ -14,7 +14,7 @@ use crate::io::clock::Clock;
 use crate::io::files::{self, DataFile};
 use crate::io::notify::Notify;
 use crate::io::ring_memory::{PinnedBytes, PinnedBytesMut};
-use crate::kafka::stored::{DONE_AT, STORED_BYTES};
+use crate::kafka::stored::{DONE, DONE_AT, STORED_BYTES, VOID};
 use crate::kafka::{FrameRef, Origin, SinkSpec, Stored};
 use crate::spool::segment::{REGISTRY, is_whole_batch, registry_path};
 use crate::spool::{FileAction, Fsync, LaneCount, SegmentId, Store};
@@ -26,7 +26,8 @@ const PAUSE_MS: u64 = 1_000;
 /// Milliseconds between two lines about the spool's trouble.
 const SAY_AGAIN_MS: u64 = 10_000;
 /// What a frame's "done" byte becomes.
-const DONE: &[u8] = &[1];
+const DONE_MARK: &[u8] = &[DONE];
+const VOID_MARK: &[u8] = &[VOID];
 
 /// Where and how a core spools.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -316,8 +317,8 @@ impl Spool {
     }
 
     fn failed(&self, frame: FrameRef, error: &io::Error) -> SpoolError {
-        let actions = self.store.borrow_mut().failed(frame);
-        self.queue(actions);
+        let action = self.store.borrow_mut().failed(frame);
+        self.queue(action);
         self.paused_until.set(self.clock.mono().plus_ms(PAUSE_MS));
         SpoolError::of(error)
     }
@@ -376,13 +377,13 @@ impl Spool {
 
     /// The frame's batch is resolved. What that means for the files is done soon, by [`Spool::run`].
     pub fn done(&self, frame: FrameRef) {
-        let actions = self.store.borrow_mut().done(frame);
-        self.queue(actions);
+        let action = self.store.borrow_mut().done(frame);
+        self.queue(action);
     }
 
-    fn queue(&self, actions: Vec<FileAction>) {
-        if !actions.is_empty() {
-            self.todo.borrow_mut().extend(actions);
+    fn queue(&self, action: Option<FileAction>) {
+        if let Some(action) = action {
+            self.todo.borrow_mut().push(action);
             self.more.notify();
         }
     }
@@ -406,9 +407,13 @@ impl Spool {
             }
         }
         for action in actions {
-            if let FileAction::MarkDone { file, offset } = action
-                && !deleted.contains(&file)
-                && let Err(error) = self.mark(file, offset).await
+            let (file, offset, mark) = match action {
+                FileAction::MarkDone { file, offset } => (file, offset, DONE_MARK),
+                FileAction::MarkVoid { file, offset } => (file, offset, VOID_MARK),
+                FileAction::Delete { .. } => continue,
+            };
+            if !deleted.contains(&file)
+                && let Err(error) = self.mark(file, offset, mark).await
             {
                 self.say_mark(file, &error);
             }
@@ -444,9 +449,9 @@ impl Spool {
         let _ = std::fs::remove_dir(self.options.directory.join(id.directory()));
     }
 
-    async fn mark(&self, id: SegmentId, offset: u64) -> io::Result<()> {
+    async fn mark(&self, id: SegmentId, offset: u64, mark: &'static [u8]) -> io::Result<()> {
         let file = self.file(id)?;
-        file.write_at(DONE, offset + DONE_AT as u64).await.0?;
+        file.write_at(mark, offset + DONE_AT as u64).await.0?;
         if self.options.fsync != Fsync::Never {
             self.dirty.borrow_mut().insert(id);
         }
@@ -455,7 +460,10 @@ impl Spool {
 
     /// Makes durable what was written, every so often. Runs as long as the core.
     pub async fn sync_timer(self: Rc<Self>) {
-        while self.options.fsync != Fsync::Never {
+        if self.options.fsync == Fsync::Never {
+            return;
+        }
+        loop {
             monoio::time::sleep(Duration::from_millis(self.options.fsync_interval_ms)).await;
             self.sync_dirty().await;
         }

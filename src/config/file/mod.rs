@@ -13,12 +13,14 @@ use crate::kafka::ShipperOptions;
 use crate::route::{Cidr, RouterMode};
 
 mod http;
+mod keep;
 mod read;
 pub mod substitute;
 mod tollgate;
 mod tree;
 
 pub use http::KEEPALIVE;
+pub use keep::{KeepConfig, RingPlace};
 
 /// The whole file, defaults filled in.
 #[derive(Clone, Debug)]
@@ -190,6 +192,8 @@ pub struct TollgateConfig {
     pub ring_bytes: usize,
     /// `ring.slot_bytes`: one batch. Default [`crate::base::limits::SLOT_BYTES`].
     pub slot_bytes: usize,
+    /// `ring.path`, `spool.*`: where records are kept that Kafka cannot take now, or that a killed process leaves.
+    pub keep: KeepConfig,
     /// `driver`.
     pub driver: Driver,
     /// `shutdown_timeout_ms`: exchanges are finished and records flushed for this long. Default 30,000.

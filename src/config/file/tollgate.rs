@@ -15,7 +15,7 @@ const SLOT_BYTES_LEAST: u64 = 64 * 1024;
 /// Bytes of the largest slot.
 const SLOT_BYTES_MOST: u64 = 64 * 1024 * 1024;
 /// Longest duration of a key in milliseconds: a day.
-const MS_MOST: u64 = 86_400_000;
+pub const MS_MOST: u64 = 86_400_000;
 
 pub fn tollgate(tollgate: &Section<'_>, nginx: &Section<'_>) -> TollgateConfig {
     let ring = tollgate.section("ring");
@@ -27,8 +27,10 @@ pub fn tollgate(tollgate: &Section<'_>, nginx: &Section<'_>) -> TollgateConfig {
     let drivers = [("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)];
     let shutdown_ms = nginx.duration_ms("worker_shutdown_timeout", 30_000);
     let kafka_section = tollgate.section("kafka");
+    let data_dir = tollgate.text("data_dir").unwrap_or_else(|| "./tollgate-data".into());
     TollgateConfig {
-        data_dir: tollgate.text("data_dir").unwrap_or_else(|| "./tollgate-data".into()),
+        keep: super::keep::keep(&ring, &tollgate.section("spool"), &data_dir),
+        data_dir,
         admin_on_proxy_port: tollgate.flag("admin_on_proxy_port", false),
         hosts: hosts(&tollgate.section("hosts")),
         ring_bytes: usize::try_from(ring_bytes).unwrap_or(usize::MAX),

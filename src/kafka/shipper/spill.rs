@@ -265,7 +265,8 @@ impl<M: SlotMemory> Shipper<M> {
         self.actions.push_back(Action::Restate { frame, bytes });
         self.lanes[index].tail.frames.push_front(Spooled { frame, stored });
         self.stats.spooled += stored.entries_left();
-        self.give_back(id);
+        // Should this process be killed before that is written, the next one finds it here.
+        self.ring.leave(id);
     }
 
     /// Takes an earlier run's frames into a lane that was made for them.
