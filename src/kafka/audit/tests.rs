@@ -202,6 +202,15 @@ fn a_gap_behind_what_retention_took_is_one() {
 }
 
 #[test]
+fn a_partition_that_lost_all_of_a_stream_explains_what_is_older_than_the_rest_of_it() {
+    let mut other = message(0, 4, 0, 1);
+    (other.stamp.stream.lane, other.place.timestamp_ms) = (1, 1_010);
+    let messages = [other, message(1, 0, 0, 5), message(1, 1, 20, 5), message(1, 2, 26, 1)];
+    let found = audited(&[(0, 4), (1, 0)], &messages).found().remove(0).1;
+    assert_eq!((found.cut, found.gaps), (vec![5..20], vec![25..26]), "the second is younger than 1010");
+}
+
+#[test]
 fn what_comes_while_the_topic_is_read_fills_gaps_and_opens_none() {
     let mut audit = audited(&[(0, 0), (1, 0)], &[message(0, 0, 0, 5), message(0, 1, 7, 1)]);
     audit.settle();
