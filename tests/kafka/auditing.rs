@@ -125,7 +125,7 @@ impl Logged {
 
 #[test]
 fn what_a_gateway_wrote_is_complete_message_by_message_and_in_arrays() {
-    let arrays = json!({"batch_max_size": 7, "inactive_timeout": 1, "compression": "lz4"});
+    let arrays = json!({"batch_max_size": 7, "inactive_timeout": 60, "compression": "lz4"});
     for (plugin, at_most) in
         [(json!({}), 203), (json!({"compression": "zstd", "key": "k"}), 203), (arrays, 203 / 7 + 4)]
     {
@@ -172,7 +172,7 @@ fn headers_are_off_by_choice_and_then_nothing_can_be_said() {
 
 #[test]
 fn a_lost_and_a_copied_message_of_a_gateway_are_named() {
-    let mut logged = Logged::with(&json!({}), &json!({"batch_max_size": 4, "inactive_timeout": 1}));
+    let mut logged = Logged::with(&json!({}), &json!({"batch_max_size": 4, "inactive_timeout": 60}));
     logged.send(120);
     logged.stop();
     let broker = &logged.broker;
