@@ -19,10 +19,11 @@
 //! vanish under every codec. Why one header: a broker stores a name with each. Why hex for the first two: they are names
 //! to be searched for, as they stand in `data_dir/gateway.id`; the rest are numbers to be counted with.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use super::varint::{length_len, put_signed};
+use super::varint::{length_len, put_signed, read_signed};
 
 /// The header's name.
 pub const HEADER_NAME: &str = "tollgate";
@@ -129,6 +130,24 @@ fn put(memory: &mut [u8], at: usize, piece: &[u8]) -> usize {
     end
 }
 
+/// The headers of a message that holds some of another one's entries: `count`, behind the first `skip`. `headers` is all that stands behind
+/// that one's value. Where they are not one header of ours that counts so many, they stay as they are.
+pub fn piece(headers: &[u8], skip: u32, count: u32) -> Cow<'_, [u8]> {
+    narrowed(headers, skip, count).map_or(Cow::Borrowed(headers), Cow::Owned)
+}
+
+fn narrowed(headers: &[u8], skip: u32, count: u32) -> Option<Vec<u8>> {
+    let (value_len, value_at) = read_signed(headers, FRONT.len()).filter(|_| headers.starts_with(&FRONT))?;
+    let value = headers.get(value_at..).filter(|value| usize::try_from(value_len) == Ok(value.len()))?;
+    let Stamp { stream, first, count: all } = Stamp::parse(value)?;
+    let fits = count > 0 && skip.checked_add(count).is_some_and(|end| end <= all);
+    let (mut memory, first) = (stream.prefix(), first + u64::from(skip));
+    let prefix = memory.len();
+    memory.resize(prefix + headers_len(prefix, first, count), 0);
+    put_headers(&mut memory, prefix, 0..prefix, first, count);
+    fits.then(|| memory.split_off(prefix))
+}
+
 /// Decimal digits. (Making an even number odd never adds one; it makes 0 countable.)
 #[inline]
 const fn digits(number: u64) -> usize {
@@ -180,6 +199,30 @@ mod tests {
             assert_eq!(Stamp::parse(bad.as_bytes()), None, "{bad}");
         }
         assert_eq!(Stamp::parse(b"0000000000000abc/187b44d0/1/30/7+\xff"), None);
+    }
+
+    fn headers(first: u64, count: u32) -> Vec<u8> {
+        let mut memory = STREAM.prefix();
+        let prefix = memory.len();
+        memory.resize(prefix + headers_len(prefix, first, count), 0);
+        put_headers(&mut memory, prefix, 0..prefix, first, count);
+        memory.split_off(prefix)
+    }
+
+    #[test]
+    fn pieces_of_an_array_share_out_its_numbers() {
+        let whole = headers(95, 1_000);
+        for (skip, count) in [(0, 1), (0, 999), (4, 1), (5, 10), (999, 1), (0, 1_000)] {
+            assert_eq!(piece(&whole, skip, count), headers(95 + u64::from(skip), count));
+        }
+        for (skip, count) in [(0, 0), (1_000, 1), (1, 1_000), (u32::MAX, 2)] {
+            assert_eq!(piece(&whole, skip, count), whole, "no piece of it");
+        }
+        let mut two = whole.clone();
+        two[0] = 4;
+        for other in [&[0][..], b"", &two, &whole[..whole.len() - 1], &whole[..5], &[&whole[..], b"x"].concat()] {
+            assert_eq!(piece(other, 0, 1), other);
+        }
     }
 
     #[test]

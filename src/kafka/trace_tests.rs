@@ -1,9 +1,7 @@
 //! The headers in batches: written by `batch`, read back with the crate's decoder.
 
-use kafka_protocol::records::Record;
-
 use super::batch::*;
-use super::codec::broker_side::records;
+use super::codec::broker_side::{Record, records};
 use super::compress::Compressor;
 use super::options::Compression;
 use super::trace::{HEADER_NAME, STREAM_BYTES_MAX, Stamp, Stream, headers_len};
@@ -60,11 +58,8 @@ pub fn assert_numbered(record: &Record) {
 /// Values, and what their headers say: exactly one each, of this stream. Fills the batch's header.
 fn read(memory: &mut [u8], sealed: &Sealed) -> Vec<(Vec<u8>, u64, u32)> {
     write_header(memory, sealed, Identity { producer_id: 1, epoch: 0, sequence: 0 });
-    let one = |record: kafka_protocol::records::Record| {
-        assert_eq!(record.headers.len(), 1);
-        let (name, value) = record.headers.first().expect("one");
-        assert_eq!(name.as_str(), HEADER_NAME);
-        let stamp = Stamp::parse(value.as_deref().expect("not null")).expect("ours");
+    let one = |record: Record| {
+        let stamp = stamp(&record);
         assert_eq!(stamp.stream, STREAM);
         (record.value.expect("not null").to_vec(), stamp.first, stamp.count)
     };

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod auditing;
 mod faults_answers;
 mod faults_errors;
 mod faults_leaders;

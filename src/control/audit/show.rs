@@ -51,9 +51,17 @@ fn numbers(range: &Range<u64>) -> String {
     }
 }
 
-/// `1 entry`, `2 entries`.
+/// `1 gap`, `2 gaps`.
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 fn entries(count: u64) -> String {
-    format!("{count} {}", if count == 1 { "entry" } else { "entries" })
+    counted(count, "entry", "entries")
+}
+
+fn messages(count: u64) -> String {
+    counted(count, "message", "messages")
 }
 
 /// What was found, a paragraph per stream, and one line about all.
@@ -65,17 +73,18 @@ pub fn text(topic: &str, audit: &Audit) -> String {
     }
     others(&mut text, audit);
     let sums = Sums::of(&found);
-    let streams = if found.len() == 1 { "stream" } else { "streams" };
-    let all = format!("{} {streams}, {} messages, {}", found.len(), sums.messages, entries(sums.entries));
+    let streams = counted(found.len() as u64, "stream", "streams");
+    let all = format!("{streams}, {}, {}", messages(sums.messages), entries(sums.entries));
     let _ = match Verdict::of(audit) {
+        Verdict::Complete if found.is_empty() => writeln!(text, "{topic}: no messages"),
         Verdict::Complete => writeln!(text, "{topic}: complete: {all}, each there once and in order"),
         Verdict::Broken => writeln!(
             text,
-            "{topic}: NOT complete: {all}; {} missing in {} gaps, {} there again, {} messages out of order",
+            "{topic}: NOT complete: {all}; {} missing in {}, {} there again, {} out of order",
             entries(sums.missing),
-            sums.gaps,
+            counted(sums.gaps, "gap", "gaps"),
             entries(sums.twice),
-            sums.late
+            messages(sums.late)
         ),
         Verdict::Unknown => writeln!(
             text,
@@ -91,11 +100,11 @@ fn paragraph(text: &mut String, stream: &Stream, found: &Found) {
     let partitions: Vec<String> = found.partitions.iter().map(ToString::to_string).collect();
     let _ = writeln!(
         text,
-        "  {} to {}: {} in {} messages, partitions {}",
+        "  {} to {}: {} in {}, partitions {}",
         found.first,
         found.last,
         entries(found.entries),
-        found.messages,
+        messages(found.messages),
         partitions.join(" ")
     );
     if let Some(begin) = found.begins_at {
@@ -139,8 +148,10 @@ fn others(text: &mut String, audit: &Audit) {
     if let Some(first) = bare.first {
         let _ = writeln!(
             text,
-            "{} messages without a `tollgate` header that can be read, the first at [{}]@{}",
-            bare.messages, first.partition, first.offset
+            "{} without a `tollgate` header that can be read, the first at [{}]@{}",
+            messages(bare.messages),
+            first.partition,
+            first.offset
         );
     }
     let (holes, count) = audit.holes();

@@ -7,6 +7,10 @@ use crate::kafka::retry::Rng;
 
 const STREAM: Stream = Stream { gateway: 1, start: 2, core: 0, lane: 0 };
 
+fn one(range: Range<u64>) -> Vec<Range<u64>> {
+    std::iter::once(range).collect()
+}
+
 /// A message: where, and which numbers of which stream.
 #[derive(Clone, Debug)]
 struct Message {
@@ -21,7 +25,7 @@ fn message(partition: i32, offset: i64, first: u64, count: u32) -> Message {
 
 /// Partitions' messages, given offsets and read in a random order over the partitions.
 fn shuffled(rng: &mut Rng, parts: &BTreeMap<i32, Vec<Message>>) -> Vec<Message> {
-    let mut queues: Vec<_> = parts.values().map(|part| part.iter().cloned().collect::<Vec<_>>()).collect();
+    let mut queues: Vec<_> = parts.values().cloned().collect();
     queues.iter_mut().for_each(|queue| queue.reverse());
     let mut all = Vec::new();
     while !queues.is_empty() {
@@ -95,8 +99,11 @@ fn spoil(rng: &mut Rng, parts: &mut BTreeMap<i32, Vec<Message>>) {
     number_offsets(parts);
 }
 
+/// What is missing, what came again and where, what was late, what is there.
+type Truth = (Vec<u64>, Vec<(u64, Place)>, Vec<Place>, BTreeSet<u64>);
+
 /// What is true, remembered number by number.
-fn model(messages: &[Message]) -> (Vec<u64>, Vec<(u64, Place)>, Vec<Place>, BTreeSet<u64>) {
+fn model(messages: &[Message]) -> Truth {
     let (mut there, mut twice, mut late) = (BTreeSet::new(), Vec::new(), Vec::new());
     let mut highest: BTreeMap<i32, u64> = BTreeMap::new();
     for Message { place, stamp } in messages {
@@ -188,9 +195,9 @@ fn a_gap_behind_what_retention_took_is_one() {
     // Partition 0 lost offsets 0 to 3; what is left there begins with number 20. Number 30 is missing, and nothing explains it.
     let messages = [message(0, 4, 20, 5), message(1, 0, 12, 8), message(0, 5, 25, 5), message(0, 6, 31, 1)];
     let found = only(&audited(&[(0, 4), (1, 0)], &messages));
-    assert_eq!((found.begins_at, found.cut, found.gaps), (Some(12), vec![], vec![30..31]));
+    assert_eq!((found.begins_at, found.cut, found.gaps), (Some(12), vec![], one(30..31)));
     let found = only(&audited(&[(0, 0), (1, 0)], &[message(0, 0, 3, 1)]));
-    assert_eq!((found.begins_at, found.gaps), (None, vec![0..3]), "nothing was cut off here");
+    assert_eq!((found.begins_at, found.gaps), (None, one(0..3)), "nothing was cut off here");
     // A gap that the cut explains up to where that partition goes on, and no further.
     let late = |first, offset| {
         let mut message = message(0, offset, first, 5);
@@ -198,7 +205,16 @@ fn a_gap_behind_what_retention_took_is_one() {
         message
     };
     let found = only(&audited(&[(0, 4), (1, 0)], &[message(1, 0, 0, 5), late(20, 4)]));
-    assert_eq!((found.cut, found.gaps), (vec![5..20], vec![]));
+    assert_eq!((found.cut, found.gaps), (one(5..20), vec![]));
+}
+
+#[test]
+fn a_partition_that_lost_all_of_a_stream_explains_what_is_older_than_the_rest_of_it() {
+    let mut other = message(0, 4, 0, 1);
+    (other.stamp.stream.lane, other.place.timestamp_ms) = (1, 1_010);
+    let messages = [other, message(1, 0, 0, 5), message(1, 1, 20, 5), message(1, 2, 26, 1)];
+    let found = audited(&[(0, 4), (1, 0)], &messages).found().remove(0).1;
+    assert_eq!((found.cut, found.gaps), (one(5..20), one(25..26)), "the second is younger than 1010");
 }
 
 #[test]

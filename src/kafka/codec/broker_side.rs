@@ -17,7 +17,8 @@ use kafka_protocol::messages::{
     RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
-use kafka_protocol::records::{Compression, Record, RecordBatchDecoder};
+pub use kafka_protocol::records::Record;
+use kafka_protocol::records::{Compression, RecordBatchDecoder};
 
 use super::answers::{ApiRange, Metadata, Produced};
 use crate::kafka::compress::tests::expanded;
