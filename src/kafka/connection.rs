@@ -3,9 +3,12 @@
 use std::collections::VecDeque;
 
 use super::codec::answers::{self, ApiVersions};
+use super::codec::producers::{DESCRIBE_PRODUCERS, DESCRIBE_PRODUCERS_RANGE};
+use super::codec::read::{FETCH_KIND, LIST_OFFSETS_KIND};
 use super::codec::requests::{self, Caller};
 use super::event::{ConnId, SlotId};
 use super::head::{PRODUCE_VERSION_MAX, PRODUCE_VERSION_MIN};
+use super::inquiry::Question;
 use super::retry::UNSUPPORTED_VERSION;
 use crate::base::{Mono, limits};
 
@@ -29,6 +32,12 @@ pub struct Versions {
     pub metadata: Option<i16>,
     /// InitProducerId, 0 to 5.
     pub init_producer_id: Option<i16>,
+    /// DescribeProducers, 0.
+    pub describe_producers: Option<i16>,
+    /// ListOffsets, 1 to 7.
+    pub list_offsets: Option<i16>,
+    /// Fetch, 4 to 12.
+    pub fetch: Option<i16>,
 }
 
 /// What a request in flight was for.
@@ -50,6 +59,19 @@ pub enum Purpose {
         partition: i32,
         /// The batch.
         slot: SlotId,
+    },
+    /// A question of an inquiry about a lane's partition, in this version.
+    Inquiry {
+        /// Version of the request.
+        version: i16,
+        /// Index of the lane.
+        lane: u32,
+        /// Partition number.
+        partition: i32,
+        /// Tells it from older questions.
+        serial: u64,
+        /// What was asked.
+        question: Question,
     },
 }
 
@@ -242,5 +264,8 @@ fn agree(answer: &ApiVersions) -> Versions {
         produce: common(requests::PRODUCE, (PRODUCE_VERSION_MIN, PRODUCE_VERSION_MAX)),
         metadata: common(requests::METADATA, requests::METADATA_RANGE),
         init_producer_id: common(requests::INIT_PRODUCER_ID, requests::INIT_PRODUCER_ID_RANGE),
+        describe_producers: common(DESCRIBE_PRODUCERS, DESCRIBE_PRODUCERS_RANGE),
+        list_offsets: LIST_OFFSETS_KIND.negotiate(&answer.ranges),
+        fetch: FETCH_KIND.negotiate(&answer.ranges),
     }
 }

@@ -11,13 +11,14 @@ use kafka_protocol::messages::produce_response::{
     TopicProduceResponse,
 };
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, BrokerId, InitProducerIdRequest, MetadataRequest, ProduceRequest, ProducerId,
-    RequestHeader, ResponseHeader, TopicName,
+    ApiKey, ApiVersionsRequest, BrokerId, DescribeProducersRequest, FetchRequest, InitProducerIdRequest,
+    ListOffsetsRequest, MetadataRequest, ProduceRequest, ProducerId, RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 use kafka_protocol::records::{Compression, Record, RecordBatchDecoder};
 
 use super::answers::{ApiRange, Metadata, Produced};
+use super::broker_log::{self, About};
 use crate::kafka::compress::tests::expanded;
 
 /// A request, as a broker sees it.
@@ -35,6 +36,9 @@ pub enum Body {
     Metadata { topics: Vec<String> },
     InitProducerId,
     Produce(Produce),
+    DescribeProducers(About),
+    ListOffsets(About),
+    Fetch(About),
 }
 
 #[derive(Debug)]
@@ -73,6 +77,15 @@ pub fn read(frame: &[u8]) -> Asked {
             Body::InitProducerId
         }
         ApiKey::Produce => Body::Produce(produce(ProduceRequest::decode(&mut bytes, version).expect("Produce"))),
+        ApiKey::DescribeProducers => {
+            let request = DescribeProducersRequest::decode(&mut bytes, version).expect("DescribeProducers");
+            Body::DescribeProducers(broker_log::describe_producers(&request))
+        }
+        ApiKey::ListOffsets => {
+            let request = ListOffsetsRequest::decode(&mut bytes, version).expect("ListOffsets");
+            Body::ListOffsets(broker_log::list_offsets(&request))
+        }
+        ApiKey::Fetch => Body::Fetch(broker_log::fetch(&FetchRequest::decode(&mut bytes, version).expect("Fetch"))),
         other => panic!("asked for {other:?}"),
     };
     assert!(bytes.is_empty(), "{} bytes behind the request", bytes.len());
@@ -94,7 +107,7 @@ fn produce(request: ProduceRequest) -> Produce {
     }
 }
 
-fn frame<R: Encodable + HeaderVersion>(correlation: i32, version: i16, response: &R) -> Vec<u8> {
+pub(super) fn frame<R: Encodable + HeaderVersion>(correlation: i32, version: i16, response: &R) -> Vec<u8> {
     let mut bytes = BytesMut::new();
     bytes.put_i32(0);
     let header = ResponseHeader::default().with_correlation_id(correlation);

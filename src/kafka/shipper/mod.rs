@@ -6,6 +6,7 @@
 
 mod append;
 mod deliver;
+mod inquire;
 mod network;
 mod report;
 #[cfg(test)]
@@ -214,7 +215,7 @@ impl<M: SlotMemory> Shipper<M> {
         let in_slot = |slot: &super::ring::Slot<M>| match slot.state {
             State::Free | State::Resolved => 0,
             State::Open => self.lanes[slot.lane as usize].open.map_or(0, |open| open.batch.entries()),
-            State::Queued | State::InFlight | State::Held => slot.batch.entries_left(),
+            State::Queued | State::InFlight => slot.batch.entries_left(),
         };
         let in_slots: u64 = self.ring.used().map(|(_, slot)| in_slot(slot)).sum();
         let in_lanes: u64 = self.lanes.iter().map(|lane| lane.held).sum();
