@@ -14,6 +14,8 @@ pub mod decompress;
 pub mod event;
 pub mod head;
 pub mod inquiry;
+#[cfg(test)]
+mod inquiry_tests;
 pub mod lane;
 pub mod metadata;
 pub mod options;

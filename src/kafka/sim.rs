@@ -113,6 +113,8 @@ pub struct Sim {
     pub inquiries: u64,
     /// Answers to this API (key) are swallowed, and the connection breaks.
     pub cut_answers_to: Option<i16>,
+    /// Requests to this API are not read, and the connection breaks.
+    pub lose_requests_to: Option<i16>,
     pub garbage: bool,
     pub reports: Vec<(Level, String)>,
     pub connects: u64,
@@ -149,6 +151,7 @@ impl Sim {
             deny_read: false,
             inquiries: 0,
             cut_answers_to: None,
+            lose_requests_to: None,
             garbage: false,
             reports: Vec::new(),
             connects: 0,
@@ -208,6 +211,35 @@ impl Sim {
         }
         self.after();
         appended
+    }
+
+    /// Ends the shipper as `kill -9` does, and lets another go on. What was accepted stays so.
+    pub fn replace_shipper(&mut self, shipper: Shipper<Vec<u8>>) {
+        self.shipper = shipper;
+        // What is on its way to a broker still gets there; what is on its way back does not.
+        self.queue.retain(|Reverse((_, _, what))| matches!(what, Happening::Arrived(..) | Happening::Tick));
+        self.conns.values_mut().for_each(|conn| conn.open = false);
+        self.shift_conns();
+        self.after();
+    }
+
+    /// Connection numbers begin again with another shipper: those of the old one get others.
+    fn shift_conns(&mut self) {
+        const SHIFT: u64 = 1_000_000;
+        let shifted = |id: ConnId| ConnId(id.0 + SHIFT);
+        self.conns = std::mem::take(&mut self.conns).into_iter().map(|(id, conn)| (shifted(id), conn)).collect();
+        let happenings = std::mem::take(&mut self.queue).into_iter().map(|Reverse((at, serial, what))| match what {
+            Happening::Arrived(id, bytes) => Reverse((at, serial, Happening::Arrived(shifted(id), bytes))),
+            other => Reverse((at, serial, other)),
+        });
+        self.queue = happenings.collect();
+    }
+
+    /// Closes what is open.
+    pub fn seal_all(&mut self) {
+        let now = self.now();
+        self.shipper.flush(now);
+        self.after();
     }
 
     /// Lets `ms` go by.
@@ -402,6 +434,9 @@ impl Sim {
             return;
         }
         assert_eq!(u32::from_be_bytes(bytes[..4].try_into().expect("size")) as usize, bytes.len() - 4);
+        if self.lose_requests_to == Some(i16::from_be_bytes([bytes[4], bytes[5]])) {
+            return self.later(0, Happening::Closed(id));
+        }
         let swallowed = self.cut_answers_to == Some(i16::from_be_bytes([bytes[4], bytes[5]]));
         let answer =
             if self.garbage { b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec() } else { self.serve(broker, bytes) };

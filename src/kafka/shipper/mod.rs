@@ -5,6 +5,8 @@
 //! `report` says what an operator must know.
 
 mod append;
+#[cfg(test)]
+mod asking_tests;
 mod deliver;
 mod inquire;
 mod network;
