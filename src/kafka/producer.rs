@@ -31,6 +31,10 @@ use crate::base::Mono;
 /// Inquiries in a row that brought nothing, after which what the leader names as there counts as delivered without being recognised
 /// once more.
 const ASKED_IN_VAIN: u32 = 3;
+/// Milliseconds after which a broker may have forgotten a producer, without acknowledgements or counted from a batch's timestamps as
+/// `producer.id.expiration.ms` is (a day, unless the operator set it): a batch in doubt is asked about before it is sent again. A
+/// broker that forgot would take it twice.
+pub const ASK_AFTER_MS: u64 = 3_600_000;
 
 /// What became of entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +133,10 @@ pub struct Queue {
     must_ask: bool,
     /// It is asked because it refused one of them: they are not sent again without an answer.
     refused: bool,
+    /// It was asked since the last attempt failed.
+    asked: bool,
+    /// Nobody could be asked, the last time.
+    pub denied: bool,
     /// Inquiries since a batch was last acknowledged.
     asked_in_vain: u32,
     /// What the broker is asked now. Nothing is in flight meanwhile.
@@ -144,6 +152,17 @@ impl Queue {
         self.next_sequence = next_sequence;
         self.known_end = Some(scan_from).filter(|offset| *offset >= 0);
         self.must_ask = true;
+    }
+
+    /// After long, what is in doubt is asked about before it is sent again. `wall_ms`: milliseconds since 1970.
+    pub fn mind_age<M: SlotMemory>(&mut self, ring: &Ring<M>, now: Mono, wall_ms: i64) {
+        let Some(since) = self.stalled_since.filter(|_| !self.asked && self.in_flight == 0) else { return };
+        let silent = now.ms_since(since) >= ASK_AFTER_MS;
+        self.must_ask |= self.batches.iter().any(|id| {
+            let batch = &ring.slot(*id).batch;
+            let old = wall_ms.saturating_sub(batch.whole.max_timestamp_ms) >= ASK_AFTER_MS as i64;
+            batch.doubt && batch.identity.is_some() && (silent || old)
+        });
     }
 
     /// True if the broker must be asked about batches in doubt and is not asked yet.
@@ -380,6 +399,8 @@ impl Queue {
     /// The inquiry has ended: does what follows from it.
     pub fn learn<M: SlotMemory>(&mut self, ring: &mut Ring<M>, resolved: &mut Vec<Resolved>) {
         let Some(inquiry) = self.inquiry.take() else { return };
+        self.asked = true;
+        self.denied = inquiry.wanted().iter().any(|one| matches!(one.fate(), Fate::Unknown | Fate::NotSeen));
         if inquiry.foreign {
             self.reset = Reset::Producer;
         } else if !inquiry.numbers_fit() {
@@ -574,6 +595,7 @@ impl Queue {
     }
 
     fn fail(&mut self, now: Mono, patience: Patience, rng: &mut Rng) {
+        self.asked = false;
         // One pause for all that fail together.
         if !self.draining || self.failures == 0 {
             self.failures += 1;

@@ -1,6 +1,6 @@
 //! A queue, on values: what answers, lost connections and inquiries do to its batches.
 
-use super::batch::{Identity, OpenBatch};
+use super::batch::{Identity, OpenBatch, RECORDS_START};
 use super::codec::producers::ProducerState;
 use super::compress::Compressor;
 use super::event::{ConnId, SlotId};
@@ -334,4 +334,68 @@ fn the_queue_knows_the_offset_behind_its_last_acknowledged_batch() {
     assert_eq!(bench.queue.scan_from(), 51, "a duplicate's offset is not told");
     bench.queue.topic_created_again();
     assert_eq!(bench.queue.scan_from(), -1);
+}
+
+#[test]
+fn an_array_that_is_cut_gets_numbers_of_its_own_and_so_does_what_stands_behind_it() {
+    let mut bench = Bench::new(2);
+    let slot = bench.ring.slot_mut(bench.ids[0]);
+    let mut open = OpenBatch::new(slot.memory.len(), 3);
+    for number in 0..4u8 {
+        open.push_element(&mut slot.memory, &[1], 0, 4_000, &mut |out| out.push_byte(b'0' + number)).expect("fits");
+    }
+    let entries = open.close_array(&mut slot.memory).expect("open");
+    slot.batch.record_entries = vec![entries];
+    slot.batch.seal(open.sealed());
+    let before = slot.memory.clone();
+    assert_eq!(bench.send(), bench.ids);
+    bench.answer(0, 10);
+    bench.answer(1, 45);
+    assert_eq!(bench.queue.producer, Some((7, 1)), "there are more records than numbers now");
+    for (part, skip) in [0, 2].into_iter().enumerate() {
+        assert_eq!(bench.send(), bench.ids[..1], "nothing is sent beside it");
+        let batch = &bench.ring.slot(bench.ids[0]).batch;
+        assert_eq!((batch.skip_entries, batch.part_entries, batch.part_records), (skip, 2, 1));
+        assert_eq!(bench.numbers(), [Some((1, part as i32)), None]);
+        bench.answer(0, 0);
+    }
+    let records = RECORDS_START..bench.ring.slot(bench.ids[0]).batch.whole.end;
+    assert_eq!(bench.ring.slot(bench.ids[0]).memory[records.clone()], before[records]);
+    assert_eq!(bench.resolved.iter().map(|one| (one.entries, one.whole)).collect::<Vec<_>>(), [(2, false), (2, true)]);
+    bench.send();
+    assert_eq!(bench.numbers()[1], Some((1, 2)));
+}
+
+#[test]
+fn another_clusters_batches_are_sent_under_a_producer_id_of_this_one() {
+    let mut bench = Bench::resumed(&[5, 6]);
+    bench.queue.settle(&mut bench.ring, &mut bench.resolved);
+    let Some(inquiry) = &mut bench.queue.inquiry else { panic!("asked") };
+    inquiry.begin([1; 16], 8);
+    assert_eq!(inquiry.question(), None);
+    bench.queue.learn(&mut bench.ring, &mut bench.resolved);
+    assert_eq!((bench.queue.producer, bench.queue.spent), (None, Some(7)));
+    bench.send();
+    assert_eq!((bench.queue.producer, bench.numbers()), (Some((8, 0)), vec![Some((0, 0)), None]));
+}
+
+#[test]
+fn after_long_a_batch_in_doubt_is_asked_about_before_it_is_sent_again() {
+    for (silent_ms, age_ms, asks) in [(0, 0, false), (ASK_AFTER_MS, 0, true), (0, ASK_AFTER_MS, true)] {
+        let mut bench = Bench::sent(1);
+        bench.lose_connection();
+        bench.now = bench.now.plus_ms(silent_ms);
+        bench.queue.mind_age(&bench.ring, bench.now, age_ms as i64);
+        assert_eq!(bench.queue.must_settle(), asks, "{silent_ms} {age_ms}");
+        if asks {
+            bench.queue.settle(&mut bench.ring, &mut bench.resolved);
+            bench.tell(Some((0, 0)));
+            bench.queue.mind_age(&bench.ring, bench.now, age_ms as i64);
+            assert!(!bench.queue.must_settle(), "once for each attempt that failed");
+            assert_eq!(bench.send(), bench.ids);
+            bench.lose_connection();
+            bench.queue.mind_age(&bench.ring, bench.now, age_ms as i64);
+            assert!(bench.queue.must_settle());
+        }
+    }
 }

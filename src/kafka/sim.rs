@@ -44,7 +44,7 @@ pub struct Remembered {
 #[derive(Debug, Default)]
 pub struct Partition {
     pub leader: i32,
-    epoch: i32,
+    pub epoch: i32,
     /// Values in order.
     pub log: Vec<Vec<u8>>,
     /// Keys in order.
@@ -102,6 +102,10 @@ pub struct Sim {
     /// New topics get so many partitions; 0: they are not created.
     pub auto_create: i32,
     pub brokers: i32,
+    /// Number of the first of them.
+    pub first_broker: i32,
+    /// What the answers to an inquiry ask for.
+    pub throttle_inquiries_ms: i32,
     pub down: Vec<i32>,
     pub ranges: Vec<ApiRange>,
     /// Produce answers this, always; nothing is appended.
@@ -144,6 +148,8 @@ impl Sim {
             topics: BTreeMap::new(),
             auto_create: 3,
             brokers: 3,
+            first_broker: 1,
+            throttle_inquiries_ms: 0,
             down: Vec::new(),
             ranges: all_versions(),
             forced_error: None,
@@ -502,7 +508,10 @@ impl Sim {
 
     fn metadata(&mut self, topics: &[String]) -> Metadata {
         let node = |id| Node { id, host: format!("broker-{id}"), port: 9092 };
-        let mut answer = Metadata { nodes: (1..=self.brokers).map(node).collect(), ..Metadata::default() };
+        let mut answer = Metadata {
+            nodes: (self.first_broker..self.first_broker + self.brokers).map(node).collect(),
+            ..Metadata::default()
+        };
         for name in topics {
             if !self.topics.contains_key(name) && self.auto_create > 0 {
                 self.create(name, self.auto_create, 200);
@@ -588,7 +597,7 @@ impl Sim {
             Some(partition) => (weather, partition),
             None => (3, &nothing),
         };
-        let end = partition.log.len() as i64;
+        let (end, throttle_ms) = (partition.log.len() as i64, self.throttle_inquiries_ms);
         match asked.body {
             Body::DescribeProducers(_) => {
                 let state = |(id, it): (&i64, &Remembered)| ProducerState {
@@ -597,7 +606,12 @@ impl Sim {
                     last_sequence: it.last.back().map_or(-1, |(_, last, _)| *last),
                 };
                 let states: Vec<_> = partition.producers.iter().map(state).collect();
-                broker_log::producers(asked.correlation, about, error, if error == 0 { &states } else { &[] })
+                broker_log::producers(
+                    (asked.correlation, throttle_ms),
+                    about,
+                    error,
+                    if error == 0 { &states } else { &[] },
+                )
             }
             Body::ListOffsets(_) => {
                 let offset = match about.at {
@@ -605,7 +619,7 @@ impl Sim {
                     -2 => partition.log_start,
                     time => partition.offset_at(time),
                 };
-                broker_log::offset(asked.correlation, asked.version, about, error, offset)
+                broker_log::offset((asked.correlation, throttle_ms), asked.version, about, error, offset)
             }
             _ => {
                 let range = partition.log_start..=end;
@@ -621,7 +635,7 @@ impl Sim {
                     }
                 }
                 let marks = (end, partition.log_start);
-                broker_log::fetched(asked.correlation, asked.version, about, error, marks, records)
+                broker_log::fetched((asked.correlation, throttle_ms), asked.version, about, error, marks, records)
             }
         }
     }

@@ -44,7 +44,12 @@ fn name(about: &About) -> TopicName {
     TopicName(StrBytes::from_string(about.topic.clone()))
 }
 
-pub fn producers(correlation: i32, about: &About, error: i16, states: &[ProducerState]) -> Vec<u8> {
+pub fn producers(
+    (correlation, throttle_ms): (i32, i32),
+    about: &About,
+    error: i16,
+    states: &[ProducerState],
+) -> Vec<u8> {
     let state = |state: &ProducerState| {
         State::default()
             .with_producer_id(ProducerId(state.producer_id))
@@ -59,21 +64,29 @@ pub fn producers(correlation: i32, about: &About, error: i16, states: &[Producer
         .with_error_code(error)
         .with_active_producers(states.iter().map(state).collect());
     let topic = TopicResponse::default().with_name(name(about)).with_partitions(vec![partition]);
-    frame(correlation, 0, &DescribeProducersResponse::default().with_topics(vec![topic]))
+    frame(
+        correlation,
+        0,
+        &DescribeProducersResponse::default().with_throttle_time_ms(throttle_ms).with_topics(vec![topic]),
+    )
 }
 
-pub fn offset(correlation: i32, version: i16, about: &About, error: i16, offset: i64) -> Vec<u8> {
+pub fn offset((correlation, throttle_ms): (i32, i32), version: i16, about: &About, error: i16, offset: i64) -> Vec<u8> {
     let partition = ListOffsetsPartitionResponse::default()
         .with_partition_index(about.partition)
         .with_error_code(error)
         .with_offset(offset);
     let topic = ListOffsetsTopicResponse::default().with_name(name(about)).with_partitions(vec![partition]);
-    frame(correlation, version, &ListOffsetsResponse::default().with_topics(vec![topic]))
+    frame(
+        correlation,
+        version,
+        &ListOffsetsResponse::default().with_throttle_time_ms(throttle_ms).with_topics(vec![topic]),
+    )
 }
 
 /// `marks`: high watermark and log start.
 pub fn fetched(
-    correlation: i32,
+    (correlation, throttle_ms): (i32, i32),
     version: i16,
     about: &About,
     error: i16,
@@ -89,5 +102,9 @@ pub fn fetched(
         partition = partition.with_log_start_offset(marks.1);
     }
     let topic = FetchableTopicResponse::default().with_topic(name(about)).with_partitions(vec![partition]);
-    frame(correlation, version, &FetchResponse::default().with_responses(vec![topic]))
+    frame(
+        correlation,
+        version,
+        &FetchResponse::default().with_throttle_time_ms(throttle_ms).with_responses(vec![topic]),
+    )
 }

@@ -148,9 +148,9 @@ fn describe_producers_is_asked_and_read_and_a_cut_or_wild_answer_is_none() {
     assert!(matches!(question.body, Body::DescribeProducers(it) if it == about));
     let states = [(5, 0, 9), (6, 2, -1), (7, 1, i32::MAX)];
     let states = states.map(|(producer_id, epoch, last_sequence)| ProducerState { producer_id, epoch, last_sequence });
-    let answer = broker_log::producers(77, &about, 0, &states);
+    let answer = broker_log::producers((77, 5), &about, 0, &states);
     let read = producers::producers(body(&answer), 3, &[7, 5, 99]).expect("read");
-    assert_eq!((read.error, read.states), (0, vec![states[0], states[2]]));
+    assert_eq!((read.throttle_ms, read.error, read.states), (5, 0, vec![states[0], states[2]]));
     assert_eq!(producers::producers(body(&answer), 2, &[7]), None, "another partition");
     let whole = body(&answer);
     for at in 0..whole.len() {
@@ -159,6 +159,6 @@ fn describe_producers_is_asked_and_read_and_a_cut_or_wild_answer_is_none() {
         wild[at] = 0xff;
         let _ = producers::producers(&wild, 3, &[7]);
     }
-    let denied = producers::producers(body(&broker_log::producers(77, &about, 29, &[])), 3, &[7]);
+    let denied = producers::producers(body(&broker_log::producers((77, 5), &about, 29, &[])), 3, &[7]);
     assert_eq!(denied.map(|it| (it.error, it.states)), Some((29, Vec::new())));
 }

@@ -367,3 +367,71 @@ fn the_slots_memory_is_what_was_sealed_however_often_the_batch_is_cut() {
     sim.drain(20_000);
     sim.assert_exactly_once("t", lane);
 }
+
+#[test]
+fn what_is_sent_again_in_doubt_may_still_lie_where_its_first_attempt_may() {
+    let (mut sim, lane) = warm(12, &spec());
+    lose_answers(&mut sim, lane, 1);
+    let mut left = kill(&mut sim, lane);
+    left.next.2 = -1;
+    let scan_from = left.batches[0].2.attempt.expect("sent").scan_from;
+    assert!(scan_from > 0);
+    sim.deny_read = true;
+    sim.cut_answers_to = Some(0);
+    revive(&mut sim, 99, &left);
+    sim.run(1_000);
+    assert!(sim.shipper.stats().batches_sent > 0);
+    let slot = sim.shipper.lanes[0].queues[0].batches[0];
+    assert_eq!(sim.shipper.ring.slot(slot).batch.attempt.expect("sent").scan_from, scan_from);
+}
+
+#[test]
+fn with_every_known_node_gone_the_bootstrap_list_is_tried_again() {
+    let mut sim = sim(8, 13, CALM);
+    sim.create("t", 2, 0);
+    let list = [1, 4].map(|node| (format!("broker-{node}"), 9092)).to_vec();
+    let lane = lane_of(&mut sim, &SinkSpec::new(list), "t");
+    sim.append(lane, 10);
+    sim.drain(5_000);
+    // Other nodes, of which only the bootstrap list knows one.
+    (sim.first_broker, sim.down) = (4, vec![1, 2, 3]);
+    (1..=3).for_each(|broker| sim.restart(broker));
+    for partition in &mut sim.topics.get_mut("t").expect("made").partitions {
+        partition.leader += 3;
+        partition.epoch += 1;
+    }
+    for _ in 0..20 {
+        sim.append(lane, 10);
+        sim.run(100);
+    }
+    sim.drain(30_000);
+    sim.assert_exactly_once("t", lane);
+}
+
+#[test]
+fn a_broker_that_closes_an_idle_connection_is_connected_to_again_without_a_word() {
+    let (mut sim, lane) = warm(14, &spec());
+    let connects = sim.connects;
+    (1..=3).for_each(|broker| sim.restart(broker));
+    sim.run(1_000);
+    assert_eq!(sim.connects, connects, "not before there is something to send");
+    sim.append(lane, 10);
+    sim.drain(5_000);
+    sim.assert_exactly_once("t", lane);
+    assert_eq!(sim.reports, []);
+}
+
+#[test]
+fn a_broker_that_asks_for_silence_gets_it_also_while_it_is_asked() {
+    let (mut sim, lane) = warm(15, &spec());
+    lose_answers(&mut sim, lane, 1);
+    let left = kill(&mut sim, lane);
+    sim.forget_producers();
+    sim.throttle_inquiries_ms = 700;
+    let lane = revive(&mut sim, 102, &left);
+    sim.run(600);
+    assert_eq!(sim.inquiries, 1, "the next question waits");
+    sim.drain(20_000);
+    assert!(sim.inquiries >= 2);
+    sim.assert_exactly_once("t", lane);
+}

@@ -53,6 +53,8 @@ pub struct Shipper<M> {
     /// Scratch: what the queue at work has resolved.
     resolved: Vec<Resolved>,
     wake: Option<Mono>,
+    /// Milliseconds since 1970 at the last event.
+    wall_ms: i64,
 }
 
 impl<M: SlotMemory> Shipper<M> {
@@ -87,6 +89,7 @@ impl<M: SlotMemory> Shipper<M> {
             compressor: Compressor::default(),
             resolved: Vec::new(),
             wake: None,
+            wall_ms: 0,
         }
     }
 
@@ -148,6 +151,7 @@ impl<M: SlotMemory> Shipper<M> {
 
     /// Tells what the shell saw.
     pub fn on_event(&mut self, event: Event<'_>, now: Now) {
+        self.wall_ms = now.wall.unix_ms() as i64;
         match event {
             Event::Connected { conn } => self.on_connected(conn, now.mono),
             Event::ConnectFailed { conn, reason } => self.on_connect_failed(conn, reason, now.mono),
@@ -162,6 +166,7 @@ impl<M: SlotMemory> Shipper<M> {
     /// Tells that [`Shipper::next_wake`] has come. Harmless at any other time.
     pub fn on_time(&mut self, now: Now) {
         if self.wake.is_some_and(|wake| wake <= now.mono) {
+            self.wall_ms = now.wall.unix_ms() as i64;
             self.check_deadlines(now.mono);
             self.pump(now.mono);
         }
