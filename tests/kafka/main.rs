@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod asking;
 mod auditing;
 mod faults_answers;
 mod faults_errors;
