@@ -89,6 +89,7 @@ fn revive(sim: &mut Sim, seed: u64, left: &Left) -> LaneId {
         slot.state = State::Queued;
         let entries = slot.batch.entries_left();
         next.lanes[index].held += entries;
+        next.lanes[index].pushed += entries;
         next.lanes[index].slots += 1;
         next.sinks[0].slots += 1;
         next.held += entries;
