@@ -105,6 +105,20 @@ fn answers_that_never_come_or_come_too_late_or_too_slowly_are_asked_for_again_af
 }
 
 #[test]
+fn questions_that_are_never_answered_are_asked_again_after_the_timeout() {
+    in_parallel(&[Api::ApiVersions, Api::Metadata, Api::InitProducerId], |api| {
+        let rig =
+            Rig::new(&Plan { faults: vec![(*api, Fault::Hang)], ..Plan::kafka(json!({"request_timeout_ms": 1000})) });
+        rig.send(5);
+        rig.wait_held(5);
+        rig.assert_whole();
+        let asked = rig.requests(*api);
+        let pause = asked[1].at - asked[0].at;
+        assert!((Duration::from_millis(990)..Duration::from_millis(2_500)).contains(&pause), "{api:?}: {pause:?}");
+    });
+}
+
+#[test]
 fn slow_trickle_within_the_timeout_needs_no_second_try() {
     let rig = Rig::warm(&Plan::default());
     rig.produce_faults(&[Fault::Trickle(4, Duration::from_millis(40))]);
