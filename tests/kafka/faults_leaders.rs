@@ -59,11 +59,12 @@ fn without_a_name_the_leader_is_looked_up_and_order_is_kept() {
 #[test]
 fn old_leader_that_is_down_is_left_for_the_new_one() {
     let rig = Rig::warm(&Plan::nodes(2));
-    rig.broker.script().push(Api::Produce, Fault::CutAnswer(0));
+    rig.produce_faults(&[Fault::NoAnswer]);
     rig.send(2);
+    wait_for("the first is appended", || rig.broker.appended(&rig.topic, 0).len().checked_sub(1));
     rig.broker.set_down(1);
     rig.send(5);
-    rig.wait_held(rig.counts().accepted - rig.counts().delivered);
+    rig.wait_held(7);
     rig.broker.move_leader(&rig.topic, 0, 2);
     rig.wait_delivered(8);
     rig.broker.set_up(1).expect("its port");
@@ -135,14 +136,21 @@ fn two_nodes_that_name_each_other_are_not_asked_in_a_hurry() {
 fn topic_made_again_gets_what_was_not_acknowledged_yet() {
     // By id (version 13) the old one is answered with UNKNOWN_TOPIC_ID, by name with UNKNOWN_TOPIC_OR_PARTITION or not at all.
     in_parallel(&[true, false], |topic_ids| {
-        let plan = Plan::default();
+        let plan = Plan::nodes(2);
         let options = Options { topic_ids: *topic_ids, auto_create: false, ..plan.options.clone() };
         let rig = Rig::warm(&Plan { options, ..plan });
-        rig.send(4);
+        // The new one is led by another node, in a lower epoch.
+        for node in [2, 1, 2] {
+            rig.broker.move_leader(&rig.topic, 0, node);
+            rig.send(1);
+            rig.wait_delivered(rig.sent());
+        }
+        rig.send(1);
         rig.wait_delivered(5);
+        let looked_up = rig.requests(Api::Metadata).len();
         assert!(rig.broker.delete_topic(&rig.topic));
         rig.send(10);
-        wait_for("the topic is looked up", || (rig.requests(Api::Metadata).len() > 1).then_some(()));
+        wait_for("the topic is looked up", || (rig.requests(Api::Metadata).len() > looked_up).then_some(()));
         rig.wait_held(10);
         rig.broker.create_topic(&rig.topic, 1).expect("it is gone");
         rig.wait_delivered(15);
