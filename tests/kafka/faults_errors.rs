@@ -69,7 +69,12 @@ fn refused_for_good_is_counted_and_said_and_what_follows_is_delivered() {
         assert_eq!(counts.lost, rig.sent() / 2, "{error}: {counts:?}");
         rig.send(1);
         rig.wait_settled();
-        assert_eq!(rig.carriers(rig.sent() - 2).len(), 1, "{error}: not tried again");
+        let (refused, next) = (rig.carriers(rig.sent() - 2).len(), rig.carriers(rig.sent() - 1).len());
+        assert_eq!(
+            (refused, next),
+            (1, 1),
+            "{error}: not tried again, and the next is not refused for the number it leaves"
+        );
     }
     let lost = REFUSED.len() as u64;
     let expected = Counts { accepted: 1 + 2 * lost, delivered: 1 + lost, lost, ..Counts::default() };
