@@ -39,6 +39,8 @@ pub struct Exchange {
     pub id: Id,
     /// What the client saw.
     pub fate: Fate,
+    /// When it was due, in microseconds since the load began.
+    pub due_us: u64,
     /// From the time it was due to the response's last byte, in microseconds.
     pub latency_us: u64,
 }
@@ -170,7 +172,7 @@ mod tests {
     use super::*;
 
     fn asked(connection: u32, sequence: u32, fate: Fate) -> Exchange {
-        Exchange { id: Id { connection, sequence }, fate, latency_us: 0 }
+        Exchange { id: Id { connection, sequence }, fate, due_us: 0, latency_us: 0 }
     }
 
     fn entry(connection: u32, sequence: u32) -> Vec<u8> {

@@ -129,6 +129,15 @@ struct Connection {
     buffer: Vec<u8>,
 }
 
+impl Connection {
+    /// False if the other side has closed it, as far as is known here.
+    fn is_open(&self) -> bool {
+        let waits = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut [0]));
+        let is_back = self.stream.set_nonblocking(false).is_ok();
+        is_back && waits.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+}
+
 impl Client {
     fn run(self) -> (Vec<Exchange>, u64) {
         // Beside the gateway, not beside brokers that start.
@@ -139,14 +148,17 @@ impl Client {
             if !self.wait_due(due) {
                 break;
             }
-            let Some(mut open) = connection.take().or_else(|| self.connect()) else {
+            // As clients do: a connection that was closed while it was idle is not used again.
+            let idle = connection.take().filter(Connection::is_open);
+            let Some(mut open) = idle.or_else(|| self.connect()) else {
                 unsent += 1;
                 continue;
             };
             let (fate, keeps) = self.exchange(&mut open, sequence);
             let latency = self.shared.begin.elapsed().saturating_sub(due);
             let id = Id { connection: open.number, sequence };
-            exchanges.push(Exchange { id, fate, latency_us: latency.as_micros() as u64 });
+            let (due_us, latency_us) = (due.as_micros() as u64, latency.as_micros() as u64);
+            exchanges.push(Exchange { id, fate, due_us, latency_us });
             let count = if fate == Fate::Cut { &self.shared.cut } else { &self.shared.complete };
             count.fetch_add(1, Ordering::Relaxed);
             connection = keeps.then_some(open);
@@ -304,6 +316,25 @@ mod tests {
         connections.sort_unstable();
         connections.dedup();
         assert_eq!(connections, (0..20).collect::<Vec<_>>(), "two requests on each");
+    }
+
+    #[test]
+    fn a_connection_that_was_closed_while_idle_is_not_used_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut request = [0; 512];
+                let _ = stream.read(&mut request);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+                // Closed here, though the response says nothing of it.
+            }
+        });
+        let load = Load::start(address, 1, 20).expect("a thread");
+        load.end_at(load.begin() + Duration::from_millis(250));
+        let seen = load.finish().expect("the client ends");
+        let fates: Vec<Fate> = seen.exchanges.iter().map(|exchange| exchange.fate).collect();
+        assert_eq!(fates, [Fate::Complete(200); 5]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod load;
 mod metrics;
 mod parts;
 mod peer;
+mod pulse;
 mod report;
 mod run;
 mod stop;

@@ -24,16 +24,19 @@ pub struct Latency {
     pub p999: u64,
     /// The longest.
     pub max: u64,
+    /// When the request with the longest was due, since the load began.
+    pub max_due: u64,
 }
 
 impl Latency {
     /// Of all whole responses.
     pub fn of(exchanges: &[Exchange]) -> Self {
         let whole = exchanges.iter().filter(|exchange| exchange.fate != Fate::Cut);
+        let max_due = whole.clone().max_by_key(|exchange| exchange.latency_us).map_or(0, |exchange| exchange.due_us);
         let mut all: Vec<u64> = whole.map(|exchange| exchange.latency_us).collect();
         all.sort_unstable();
         let [p50, p99, p999, max] = [0.5, 0.99, 0.999, 1.0].map(|share| percentile(&all, share));
-        Self { p50, p99, p999, max }
+        Self { p50, p99, p999, max, max_due }
     }
 }
 
@@ -48,6 +51,8 @@ pub struct Measured {
     pub watched: Option<Watched>,
     /// Latencies.
     pub latency: Latency,
+    /// How late a sleeper woke beside the gateway, in microseconds: the 99th percentile and the most.
+    pub late_us: [u64; 2],
     /// The undisturbed run's p99 in the same mode, in microseconds.
     pub calm_p99: Option<u64>,
     /// Seconds from the last request until nothing was held any more; nothing if that did not happen.
