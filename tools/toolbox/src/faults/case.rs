@@ -111,6 +111,21 @@ impl Times {
     }
 }
 
+/// What happened.
+#[derive(Debug, Default)]
+pub struct Story {
+    /// In words.
+    pub notes: Vec<String>,
+    /// From when to when no broker ran at all.
+    pub outage: Option<(Instant, Instant)>,
+}
+
+impl From<Vec<String>> for Story {
+    fn from(notes: Vec<String>) -> Self {
+        Self { notes, outage: None }
+    }
+}
+
 /// A run's parts that faults are done to.
 pub struct Stage<'a> {
     /// Kafka.
@@ -126,20 +141,20 @@ pub struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Does what the case says and gives what happened, in words. It is over when everything runs again.
-    pub fn disturb(&mut self, case: Case, times: Times) -> Outcome<Vec<String>> {
+    /// Does what the case says and gives what happened. It is over when everything runs again.
+    pub fn disturb(&mut self, case: Case, times: Times) -> Outcome<Story> {
         match case {
-            Case::Undisturbed => Ok(Vec::new()),
-            Case::LeaderKilled => self.leader_killed(times),
-            Case::LeaderHeld => self.leader_held(times),
+            Case::Undisturbed => Ok(Story::default()),
+            Case::LeaderKilled => self.leader_killed(times).map(Story::from),
+            Case::LeaderHeld => self.leader_held(times).map(Story::from),
             Case::AllKilled => self.outage(times, |stage| stage.kill_all(), None),
             Case::AllStopped => self.outage(times, Self::stop_all, None),
-            Case::Rolling => self.rolling(),
-            Case::FrontKilled => self.restart_killed(Part::Front),
-            Case::FrontEnded => self.restart_ended(),
+            Case::Rolling => self.rolling().map(Story::from),
+            Case::FrontKilled => self.restart_killed(Part::Front).map(Story::from),
+            Case::FrontEnded => self.restart_ended().map(Story::from),
             Case::FrontKilledWhileDown => self.outage(times, |stage| stage.kill_all(), Some(Part::Front)),
             Case::ShipperKilledWhileDown => self.outage(times, |stage| stage.kill_all(), Some(Part::Shipper)),
-            Case::ShipperKilled => self.restart_killed(Part::Shipper),
+            Case::ShipperKilled => self.restart_killed(Part::Shipper).map(Story::from),
         }
     }
 
@@ -166,18 +181,20 @@ impl Stage<'_> {
         times: Times,
         down: impl FnOnce(&mut Self) -> Outcome<Vec<String>>,
         victim: Option<Part>,
-    ) -> Outcome<Vec<String>> {
+    ) -> Outcome<Story> {
         let begin = Instant::now();
         let mut notes = down(self)?;
-        let until = Instant::now() + times.outage;
+        let all_down = Instant::now();
+        let until = all_down + times.outage;
         if let Some(part) = victim {
             stop::pause(times.into_outage)?;
             notes.extend(self.restart_killed(part)?);
         }
         stop::until(until)?;
+        let outage = Some((all_down, Instant::now()));
         let down_s = begin.elapsed().as_secs();
         notes.push(format!("down {down_s} s; {}", self.make_whole()?));
-        Ok(notes)
+        Ok(Story { notes, outage })
     }
 
     fn kill_all(&mut self) -> Outcome<Vec<String>> {

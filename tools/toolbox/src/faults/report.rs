@@ -77,7 +77,7 @@ fn json_of(measured: &Measured) -> Value {
         "strange": found.strange.count, "settled_s": measured.settled_s, "notes": measured.notes,
         "latency_us": {"p50": latency.p50, "p99": latency.p99, "p99.9": latency.p999, "max": latency.max,
             "max_due": latency.max_due},
-        "p99_ratio": measured.p99_ratio(), "sleeper_late_us": measured.late_us,
+        "p99_ratio": measured.p99_ratio(), "sleeper_late_us": measured.late_us, "answered_in_outage": measured.answered_in_outage,
     });
     if let Some(watched) = &measured.watched {
         let entries = watched.outcome();

@@ -12,7 +12,7 @@ use super::metrics::Sample;
 use super::parts::{Contestant, Part, Process, fresh};
 use super::peer::Peer;
 use super::pulse::Pulse;
-use super::verdict::{Latency, Measured};
+use super::verdict::{Latency, Measured, answered_in};
 use super::watch::{Watch, Watched, read_steady};
 use super::{Mode, Plan, stop, topic};
 use crate::Outcome;
@@ -94,7 +94,9 @@ impl Bench {
         let times = Times::of(self.plan.seconds);
         stop::until(load.begin() + times.until_fault)?;
         let (cluster, partitions) = (&mut self.cluster, self.plan.partitions as usize);
-        let mut notes = Stage { cluster, topic, partitions, contestant, watch: &watch }.disturb(label.case, times)?;
+        let mut story = Stage { cluster, topic, partitions, contestant, watch: &watch }.disturb(label.case, times)?;
+        let since_begin = |time: Instant| time.saturating_duration_since(load.begin()).as_micros() as u64;
+        let outage_us = story.outage.map(|(from, to)| (since_begin(from), since_begin(to)));
         let seen = self.finish_load(load, label.case)?;
         let late_us = pulse.finish();
         self.cluster.make_whole()?;
@@ -105,11 +107,11 @@ impl Bench {
         let records = topic::read_all(&self.cluster, topic)?;
         let how = contestant.end(Part::Front)?;
         if label.mode.is_some() && !how.starts_with("exit code 0") {
-            notes.push(format!("the gateway's last end: {how}"));
+            story.notes.push(format!("the gateway's last end: {how}"));
         }
         let promise = if label.mode == Some(Mode::Held) { Promise::UnlessRefused } else { Promise::Always };
         let latency = Latency::of(&seen.exchanges);
-        notes.extend(asides(&watched, latency, late_us));
+        story.notes.extend(asides(&watched, latency, late_us));
         Ok(Measured {
             findings: ledger::check(&seen.exchanges, promise, &records),
             unsent: seen.unsent,
@@ -118,7 +120,8 @@ impl Bench {
             late_us,
             calm_p99: calm_p99.filter(|_| label.case != Case::Undisturbed),
             settled_s,
-            notes,
+            answered_in_outage: outage_us.map_or(0, |outage| answered_in(&seen.exchanges, outage)),
+            notes: story.notes,
         })
     }
 
