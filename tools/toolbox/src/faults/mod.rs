@@ -301,3 +301,55 @@ fn run_rows(bench: &mut Bench) -> Outcome<Vec<Row>> {
     }
     Ok(rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn plan(line: &str) -> Outcome<Plan> {
+        Plan::of(Line::parse_from(line.split(' ')).args)
+    }
+
+    fn rows(line: &str) -> Vec<(u8, Option<Mode>)> {
+        let labels = plan(line).expect("a plan").labels();
+        labels.iter().map(|label| (label.case.number(), label.mode)).collect()
+    }
+
+    #[test]
+    fn a_modes_undisturbed_run_comes_before_what_is_compared_with_it() {
+        let held_first = rows("faults --modes held,async --cases 3,9 --rounds 2");
+        let once = [(9, Some(Mode::Held)), (3, Some(Mode::Held)), (9, Some(Mode::Async)), (3, Some(Mode::Async))];
+        assert_eq!(held_first, [once, once].concat());
+        assert_eq!(rows("faults").len(), 27);
+    }
+
+    #[test]
+    fn the_short_form_is_three_cases_of_twenty_seconds() {
+        assert_eq!(rows("faults --short"), [1, 6, 3].map(|number| (number, Some(Mode::Async))));
+        assert_eq!(plan("faults --short").expect("a plan").seconds, 20);
+        assert_eq!(plan("faults").expect("a plan").seconds, 60);
+    }
+
+    #[test]
+    fn the_shippers_cases_are_the_peers_only() {
+        assert_eq!(rows("faults --peer nginx-rsyslog --cases 11,10"), [(10, None), (11, None)]);
+        assert!(plan("faults --cases 10").is_err());
+        assert!(plan("faults --peer nginx-rsyslog --cases 5").is_err());
+    }
+
+    #[test]
+    fn the_command_that_is_printed_repeats_the_run() {
+        let first = plan("faults --modes sync --cases 6 --seconds 33 --rate 7 --workers 1").expect("a plan");
+        let line = first.command().replace("tools/faults", "faults");
+        let again = plan(&line).expect("it is a command");
+        assert_eq!((again.command(), again.seconds, again.rate), (first.command(), 33, 7));
+    }
+}
