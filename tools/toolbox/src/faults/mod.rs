@@ -76,6 +76,9 @@ pub struct Args {
     /// Threads of the gateway.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     workers: u32,
+    /// How often the gateway is ended in cases 6 and 7, and the shipper in 11.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    kills: u32,
     /// Seconds that records may take to be decided after the last request.
     #[arg(long, default_value_t = 120)]
     settle: u32,
@@ -152,6 +155,8 @@ pub struct Plan {
     pub partitions: i32,
     /// Threads of the gateway.
     pub workers: u32,
+    /// How often the gateway is ended where that is all that happens.
+    pub kills: u32,
     /// Seconds that records may take to be decided.
     pub settle: u32,
     /// The gateway's binary.
@@ -189,6 +194,7 @@ impl Plan {
             rounds: args.rounds,
             partitions: args.partitions,
             workers: args.workers,
+            kills: args.kills,
             settle: args.settle,
             tollgate: args.tollgate,
             port_base: args.port_base,
@@ -208,11 +214,11 @@ impl Plan {
         let modes: Vec<&str> = self.modes.iter().flatten().map(|mode| mode.text()).collect();
         let who =
             if modes.is_empty() { "--peer nginx-rsyslog".to_owned() } else { format!("--modes {}", modes.join(",")) };
-        let Self { seconds, rate, connections, rounds, partitions, workers, .. } = self;
+        let Self { seconds, rate, connections, rounds, partitions, workers, kills, .. } = self;
         let workers = if modes.is_empty() { String::new() } else { format!(" --workers {workers}") };
         format!(
             "tools/faults {who} --cases {} --seconds {seconds} --rate {rate} --connections {connections} --rounds {rounds} \
-             --partitions {partitions}{workers}",
+             --partitions {partitions} --kills {kills}{workers}",
             cases.join(",")
         )
     }
@@ -256,7 +262,9 @@ fn start(plan: Plan) -> Outcome<Bench> {
     parts::check_free(&[ports.upstream, ports.proxy, ports.admin, ports.metrics])?;
     // Nothing of an earlier run is found by a gateway of this one.
     let dir = fresh_run(plan.port_base)?;
-    let values = [("DIR", dir.to_string_lossy().into_owned()), ("UPSTREAM", ports.upstream.to_string())];
+    let slow = "0123456789".repeat(40);
+    let values =
+        [("DIR", dir.to_string_lossy().into_owned()), ("UPSTREAM", ports.upstream.to_string()), ("SLOW", slow)];
     let config = parts::fill("upstream.conf", &dir, &values)?;
     let upstream = parts::nginx(&dir, &config, ports.upstream)?;
     eprintln!("starting three brokers");

@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::case::Case;
+use super::run::SLOW;
 use super::verdict::Measured;
 use super::{Mode, Plan};
 use crate::Outcome;
@@ -157,7 +158,8 @@ fn circumstances(plan: &Plan) -> String {
     let cores = plan.cores;
     format!(
         "`{}`, {day}. {cores} virtual cores, Linux {}, TCP congestion control {}, load average {}. Kafka 4.1, three nodes, \
-         topic with {} partition(s), replication 3, min.insync.replicas 2. {} s, {} requests/s over {} connections. \
+         topic with {} partition(s), replication 3, min.insync.replicas 2. {} s, {} requests/s over {} connections, \
+         and {} slow connections. \
          Gateway, upstream and clients on core 0, brokers on core {}.",
         plan.command(),
         read("/proc/sys/kernel/osrelease"),
@@ -167,6 +169,7 @@ fn circumstances(plan: &Plan) -> String {
         plan.seconds,
         plan.rate,
         plan.connections,
+        SLOW,
         cores - 1,
     )
 }

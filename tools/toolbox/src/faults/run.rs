@@ -24,6 +24,8 @@ const AFTERWARDS: Duration = Duration::from_secs(5);
 const EVERY: Duration = Duration::from_millis(200);
 /// A peer has no counters: it is done when no record has come for so long; for less when there is one for each response.
 const QUIET: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(8)];
+/// Connections whose requests are answered slowly, beside the others.
+pub const SLOW: u32 = 4;
 /// An answer that took longer, in microseconds, is named.
 const SLOW_US: u64 = 100_000;
 /// How often a progress line is printed, in seconds.
@@ -87,11 +89,11 @@ impl Bench {
         topic: &str,
         calm_p99: Option<u64>,
     ) -> Outcome<Measured> {
-        let load = Load::start(contestant.proxy(), self.plan.connections, self.plan.rate)?;
+        let load = Load::start(contestant.proxy(), self.plan.connections, self.plan.rate, SLOW)?;
         let pulse = Pulse::start()?;
         let watch = Watch::start(contestant.metrics(), progress(&load, label))?;
         watch.follow(contestant.pid());
-        let times = Times::of(self.plan.seconds);
+        let times = Times::of(self.plan.seconds, self.plan.kills);
         stop::until(load.begin() + times.until_fault)?;
         let (cluster, partitions) = (&mut self.cluster, self.plan.partitions as usize);
         let mut story = Stage { cluster, topic, partitions, contestant, watch: &watch }.disturb(label.case, times)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Mode;
 use super::case::Case;
 use super::figures::percentile;
-use super::ledger::{Exchange, Fate, Findings};
+use super::ledger::{Exchange, Fate, Findings, Pace};
 use super::watch::Watched;
 
 /// Memory may rise by less than this.
@@ -34,9 +34,9 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// Of all whole responses.
+    /// Of all whole responses, the slow ones aside.
     pub fn of(exchanges: &[Exchange]) -> Self {
-        let whole = exchanges.iter().filter(|exchange| exchange.fate != Fate::Cut);
+        let whole = exchanges.iter().filter(|one| one.fate != Fate::Cut && one.pace == Pace::Usual);
         let max_due = whole.clone().max_by_key(|exchange| exchange.latency_us).map_or(0, |exchange| exchange.due_us);
         let mut all: Vec<u64> = whole.map(|exchange| exchange.latency_us).collect();
         all.sort_unstable();
@@ -244,6 +244,7 @@ mod tests {
     fn an_answer_within_the_outage_was_not_held_and_one_that_gave_up_waiting_was() {
         let one = |due_s: u64, latency_s: u64, fate| Exchange {
             id: crate::faults::ledger::Id { connection: 0, sequence: 0 },
+            pace: Pace::Usual,
             fate,
             due_us: due_s * 1_000_000,
             latency_us: latency_s * 1_000_000,
