@@ -238,6 +238,9 @@ impl Stage<'_> {
             stop::until(begin + times.between_kills * index)?;
             notes.extend(end(self)?);
         }
+        // Most restarts take equally long.
+        notes.dedup();
+        notes.push(format!("{} times", times.kills));
         Ok(notes.into())
     }
 
