@@ -1,5 +1,6 @@
 //! What the commands do: `run`, `check`, `demo`, `doctor`, `tail`, `topics`. Puts the rooms together; `main` only parses words.
 
+pub mod access;
 pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::access::AccessWords;
+
 use crate::control::records::From as Start;
 use crate::control::topics::{self, Style, TailArgs, TopicsArgs};
 
@@ -31,6 +33,8 @@ pub struct TailWords {
     /// The bytes as they are in Kafka.
     #[arg(long)]
     raw: bool,
+    #[command(flatten)]
+    access: AccessWords,
 }
 
 /// The words of `tollgate topics`.
@@ -44,12 +48,19 @@ pub struct TopicsWords {
     /// Kafka's own topics too.
     #[arg(long)]
     internal: bool,
+    #[command(flatten)]
+    access: AccessWords,
 }
 
 /// Shows records until the end, Ctrl-C, or for ever.
 pub fn tail(words: TailWords) -> ExitCode {
+    let access = match words.access.access() {
+        Ok(access) => access,
+        Err(line) => return failed(&line),
+    };
     let args = TailArgs {
         brokers: words.kafka,
+        access,
         topic: words.topic,
         from: if words.from_beginning { Start::Beginning } else { Start::End },
         follow: !words.no_follow,
@@ -62,7 +73,11 @@ pub fn tail(words: TailWords) -> ExitCode {
 
 /// Shows the table once.
 pub fn topics(words: TopicsWords) -> ExitCode {
-    let args = TopicsArgs { brokers: words.kafka, topics: words.topics, internal: words.internal };
+    let access = match words.access.access() {
+        Ok(access) => access,
+        Err(line) => return failed(&line),
+    };
+    let args = TopicsArgs { brokers: words.kafka, access, topics: words.topics, internal: words.internal };
     run(topics::topics(args, &mut std::io::stdout()))
 }
 
