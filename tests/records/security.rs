@@ -3,6 +3,7 @@
 //! tested here: no other broker of ours speaks either.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -229,6 +230,72 @@ fn sessions_are_renewed_under_load_and_no_connection_is_lost() {
     }
     let log = gateway.log();
     assert!(!log.contains("ERROR") && !log.contains("failed"), "{log}");
+}
+
+/// `tollgate topics` with these words and the password in the environment.
+fn topics(secure: &Secure, step: u16, words: &[&str], password: &str) -> (bool, String) {
+    let address = format!("localhost:{}", secure.kafka.address().port() + step);
+    let out = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+        .args(["topics", "--kafka", &address, "--internal"])
+        .args(words)
+        .env("SECRET", password)
+        .output()
+        .expect("cargo built it");
+    (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+}
+
+#[test]
+fn the_commands_that_read_get_in_as_the_gateway_does_and_say_why_not() {
+    let Some(secure) = Secure::named() else { return };
+    let path = |name: &str| secure.certificates.join(name).to_string_lossy().into_owned();
+    let (authority, certificate, key) = (path("ca.pem"), path("client.crt"), path("client.key"));
+    let bob = ["--user", "bob", "--password-env", "SECRET"];
+    let alice = ["--user", "alice", "--password-env", "SECRET", "--sasl-mechanism", "SCRAM-SHA-512"];
+    let trust = ["--tls-ca", authority.as_str()];
+    let own = ["--tls-cert", certificate.as_str(), "--tls-key", key.as_str()];
+    for (step, words, password) in [
+        (SASL, bob.to_vec(), "bob-secret"),
+        (SASL, alice.to_vec(), "alice-secret"),
+        (TLS, trust.to_vec(), ""),
+        (EXPIRED_TLS, vec!["--tls-no-verify"], ""),
+        (MUTUAL_TLS, [&trust[..], &own].concat(), ""),
+        (SASL_TLS, [&trust[..], &alice].concat(), "alice-secret"),
+    ] {
+        let (good, said) = topics(&secure, step, &words, password);
+        assert!(good, "{words:?}: {said}");
+    }
+    for (step, words, expected) in [
+        (SASL, bob.to_vec(), "failed to do PLAIN auth with localhost:"),
+        (SASL, alice.to_vec(), "failed to do SCRAM-SHA-512 auth with localhost:"),
+        (SASL, vec![], "does it want SASL"),
+        (TLS, vec![], "speaks TLS"),
+        (TLS, vec!["--tls-ca", certificate.as_str()], "failed to do SSL handshake with localhost:"),
+        (EXPIRED_TLS, trust.to_vec(), "has expired"),
+        (MUTUAL_TLS, trust.to_vec(), "asks for a client certificate"),
+        (0, trust.to_vec(), "is it a TLS listener?"),
+    ] {
+        let (good, said) = topics(&secure, step, &words, "wrong-secret");
+        assert!(!good && said.contains(expected) && !said.contains("wrong-secret"), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn a_corrected_password_takes_along_what_was_held() {
+    let Some(secure) = Secure::named() else { return };
+    let plugin = secure.attributes(SASL, Some(("PLAIN", "bob", "wrong-secret")), None);
+    let upstream = Upstream::saying("hello");
+    let mut gateway = gateway_with(&upstream, &Setup::default(), std::slice::from_ref(&plugin));
+    assert_eq!(gateway.get("/0").status, 200);
+    wait_for("it is said", || gateway.log().contains("failed to do PLAIN auth").then_some(()));
+    let mut right = plugin.clone();
+    right["brokers"][0]["sasl_config"]["password"] = "bob-secret".into();
+    let object = json!({"type": "roundrobin", "nodes": {upstream.node(): 1}});
+    gateway.admin().put("routes/0", &json!({"uri": "/0", "upstream": object, "plugins": {"kafka-logger": right}}));
+    assert_eq!(gateway.get("/0").status, 200);
+    wait_for("it is said again", || gateway.log().contains("answer again").then_some(()));
+    gateway.terminate();
+    assert_eq!(gateway.wait_end().code(), Some(0), "nothing is lost:\n{}", gateway.log());
+    assert_eq!(secure.kafka.records(plugin["kafka_topic"].as_str().expect("a name")).len(), 2);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::kafka::codec::answers;
 use crate::kafka::codec::requests::{self, Caller};
 use crate::kafka::connection::{Connection, Login, Phase, Purpose};
 use crate::kafka::event::Action;
+use crate::kafka::options::SinkSpec;
 use crate::kafka::retry::{ILLEGAL_SASL_STATE, UNSUPPORTED_SASL_MECHANISM, error_name};
 use crate::kafka::ring::SlotMemory;
 use crate::kafka::sasl::{self, Exchange, ITERATIONS_AT_ONCE, Salted, Step};
@@ -154,6 +155,32 @@ impl<M: SlotMemory> Shipper<M> {
         while let Some(at) = self.connections.iter().position(due) {
             self.begin_login(at, now);
         }
+    }
+
+    /// A sink that is refused, and that no configuration names any more, goes on with what was corrected: the credentials and the TLS
+    /// of a sink to the same place that is taken. Otherwise its records would wait for a password that nobody will make right.
+    pub(super) fn take_what_was_corrected(&mut self, index: usize) {
+        let sink = &self.sinks[index];
+        let refused = matches!(sink.trouble, Some(Trouble::Denied | Trouble::Tls)) || !sink.refused_by.is_empty();
+        if !refused || self.lanes.iter().any(|lane| lane.sink == index && lane.live && !lane.retired) {
+            return;
+        }
+        let is_ready = |other: usize| {
+            self.connections.iter().any(|one| one.sink == other && one.phase == Phase::Ready && one.proven)
+        };
+        let same_place =
+            |other: &SinkSpec| SinkSpec { security: sink.spec.security.clone(), ..other.clone() } == sink.spec;
+        let corrected = self.sinks.iter().enumerate().find(|(other, it)| {
+            *other != index && it.spec.security != sink.spec.security && is_ready(*other) && same_place(&it.spec)
+        });
+        let Some((_, corrected)) = corrected else { return };
+        let (security, learnt_sasl) = (corrected.spec.security.clone(), corrected.learnt_sasl.clone());
+        let sink = &mut self.sinks[index];
+        // Who comes back with the old ones gets a sink of its own.
+        self.sinks_by_content.remove(&sink.spec);
+        (sink.spec.security, sink.learnt_sasl) = (security, learnt_sasl);
+        sink.brokers.try_all_now();
+        sink.metadata.wanted = true;
     }
 
     /// The broker does not take us, or we do not take it.

@@ -183,3 +183,25 @@ fn a_broker_that_never_ends_its_login_is_left_after_the_connect_timeout() {
     sim.drain(12_000);
     sim.assert_exactly_once("t", lane);
 }
+
+#[test]
+fn a_corrected_password_takes_along_what_waits_for_the_old_one() {
+    let mut sim = sim();
+    sim.create("t", 2, 0);
+    sim.sasl = Some(guard());
+    let wrong = same(&mut sim, credentials(Mechanism::Plain, "guessed"));
+    sim.append(wrong, 10);
+    sim.run(3_000);
+    let right = same(&mut sim, credentials(Mechanism::ScramSha256, "alice-secret"));
+    sim.append(right, 10);
+    sim.run(3_000);
+    assert_eq!(sim.shipper.held_entries(), 1, "a route that still has the old one is not corrected behind its back");
+    sim.shipper.retire(wrong);
+    sim.drain(5_000);
+    sim.assert_exactly_once("t", wrong);
+    sim.assert_exactly_once("t", right);
+    let again = same(&mut sim, credentials(Mechanism::Plain, "guessed"));
+    sim.append(again, 10);
+    sim.run(3_000);
+    assert_eq!(sim.shipper.held_entries(), 1, "what is wrong again is refused again");
+}
