@@ -203,6 +203,11 @@ pub fn explain(error: &Error, host: &str) -> String {
         ) => {
             "the broker asks for a client certificate that it trusts: see tls.client_cert and tls.client_key (on the command line: --tls-cert, --tls-key)"
         }
+        // Kafka 2.8 sends that alert so that it cannot be read.
+        Error::DecryptError => {
+            "perhaps the broker asks for a client certificate that it trusts: see tls.client_cert and tls.client_key (on the \
+             command line: --tls-cert, --tls-key)"
+        }
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "that is not TLS: is it a TLS listener, and the right port?"
         }

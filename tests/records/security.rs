@@ -168,7 +168,7 @@ fn what_is_refused_is_said_with_the_broker_and_what_to_do_and_requests_go_on() {
         ),
         (
             secure.attributes(MUTUAL_TLS, None, Some(secure.trusting())),
-            "failed to do SSL handshake with localhost:PORT: received fatal alert",
+            "the broker asks for a client certificate that it trusts",
         ),
         (secure.attributes(0, None, Some(json!({}))), "failed to do SSL handshake with localhost:PORT: "),
         (

@@ -7,8 +7,12 @@ use crate::kafka::sim::{Sim, Weather};
 use crate::kafka::sim_sasl::Guard;
 
 fn sim() -> Sim {
+    sim_with(ShipperOptions::default())
+}
+
+fn sim_with(options: ShipperOptions) -> Sim {
     let slots = vec![vec![0u8; 16 * 1024]; 8];
-    Sim::new(1, Shipper::new(slots, ShipperOptions::default()), Weather::default())
+    Sim::new(1, Shipper::new(slots, options), Weather::default())
 }
 
 fn credentials(mechanism: Mechanism, password: &str) -> Option<Credentials> {
@@ -171,7 +175,8 @@ fn what_the_listener_wants_instead_is_said() {
 
 #[test]
 fn a_broker_that_never_ends_its_login_is_left_after_the_connect_timeout() {
-    let mut sim = sim();
+    // KIP-601: whatever a single request may take.
+    let mut sim = sim_with(ShipperOptions { request_timeout_ms: 60_000, ..ShipperOptions::default() });
     sim.sasl = Some(guard());
     let lane = same(&mut sim, credentials(Mechanism::Plain, "alice-secret"));
     sim.silent_sasl = true;
