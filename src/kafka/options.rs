@@ -158,6 +158,13 @@ impl SinkSpec {
             retry_delay_ms: None,
         }
     }
+
+    /// The same without credentials and TLS: what may be written down, and by which records find their way again after a password
+    /// was changed.
+    #[must_use]
+    pub fn without_security(&self) -> Self {
+        Self { security: Security::default(), ..self.clone() }
+    }
 }
 
 /// How a key becomes a partition. Without a key a lane sticks to one partition at a time.

@@ -1,7 +1,9 @@
 //! SASL and TLS against a real Kafka: one that `tools/kafka up --sasl --tls --reauth-ms 4000` started, whose plain address
-//! `TOLLGATE_TEST_KAFKA_SECURE=HOST:PORT` names, with its certificates in `TOLLGATE_TEST_KAFKA_CERTS`. Without them nothing is
-//! tested here: no other broker of ours speaks either.
+//! `TOLLGATE_TEST_KAFKA_SECURE=HOST:PORT` names, with its certificates in `TOLLGATE_TEST_KAFKA_CERTS`. Without them only
+//! what needs no Kafka is tested: no other broker of ours speaks either.
 
+use std::io::Read;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::kafka::new_topic;
 use crate::support::upstream::ok;
-use crate::support::{Gateway, Kafka, Setup, Upstream, wait_for, wait_until};
+use crate::support::{Gateway, Kafka, PATIENCE, Setup, Upstream, wait_for, wait_until};
 
 /// From the plain port to the others, as tools/kafka lays them out.
 const SASL: u16 = 10;
@@ -230,6 +232,35 @@ fn sessions_are_renewed_under_load_and_no_connection_is_lost() {
     }
     let log = gateway.log();
     assert!(!log.contains("ERROR") && !log.contains("failed"), "{log}");
+}
+
+#[test]
+fn a_listener_that_never_answers_the_tls_handshake_is_left_in_time_and_requests_go_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let plugin = json!({"brokers": [{"host": "127.0.0.1", "port": port}], "tls": {}, "kafka_topic": new_topic(), "batch_max_size": 1});
+    let upstream = Upstream::saying("hello");
+    let setup = Setup::with(json!({"tollgate": {"shutdown_timeout_ms": 1000, "kafka": {"connect_timeout_ms": 300}}}));
+    let mut gateway = gateway_with(&upstream, &setup, &[plugin]);
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/0").status, 200);
+    }
+    wait_for("it is said", || gateway.log().contains("no answer in time").then_some(()));
+    // It is tried again: each time the one before was let go.
+    listener.set_nonblocking(true).expect("a socket");
+    let mut taken = Vec::new();
+    wait_for("more tries", || {
+        taken.extend(listener.accept().ok());
+        (taken.len() >= 4).then_some(())
+    });
+    for (mut one, _) in taken.into_iter().take(3) {
+        one.set_nonblocking(false).and_then(|()| one.set_read_timeout(Some(PATIENCE))).expect("a socket");
+        let mut said = Vec::new();
+        one.read_to_end(&mut said).expect("let go within the connect timeout");
+        assert_eq!(said.first(), Some(&0x16), "a TLS handshake was begun");
+    }
+    gateway.terminate();
+    assert_eq!(gateway.wait_end().code(), Some(1), "losing records is no success");
 }
 
 /// `tollgate topics` with these words and the password in the environment.

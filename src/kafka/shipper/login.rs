@@ -8,7 +8,6 @@ use crate::kafka::codec::answers;
 use crate::kafka::codec::requests::{self, Caller};
 use crate::kafka::connection::{Connection, Login, Phase, Purpose};
 use crate::kafka::event::Action;
-use crate::kafka::options::SinkSpec;
 use crate::kafka::retry::{ILLEGAL_SASL_STATE, UNSUPPORTED_SASL_MECHANISM, error_name};
 use crate::kafka::ring::SlotMemory;
 use crate::kafka::sasl::{self, Exchange, ITERATIONS_AT_ONCE, Salted, Step};
@@ -168,10 +167,12 @@ impl<M: SlotMemory> Shipper<M> {
         let is_ready = |other: usize| {
             self.connections.iter().any(|one| one.sink == other && one.phase == Phase::Ready && one.proven)
         };
-        let same_place =
-            |other: &SinkSpec| SinkSpec { security: sink.spec.security.clone(), ..other.clone() } == sink.spec;
+        let place = sink.spec.without_security();
         let corrected = self.sinks.iter().enumerate().find(|(other, it)| {
-            *other != index && it.spec.security != sink.spec.security && is_ready(*other) && same_place(&it.spec)
+            *other != index
+                && it.spec.security != sink.spec.security
+                && is_ready(*other)
+                && it.spec.without_security() == place
         });
         let Some((_, corrected)) = corrected else { return };
         let (security, learnt_sasl) = (corrected.spec.security.clone(), corrected.learnt_sasl.clone());
