@@ -137,10 +137,14 @@ impl<M: SlotMemory> Shipper<M> {
         };
         queue.reported = true;
         let why = queue.last_error.map_or("no answer", error_name);
+        let advice = match queue.last_error {
+            Some(retry::TOPIC_AUTHORIZATION_FAILED) => "; grant the user Write on the topic",
+            _ => "",
+        };
         let held = lane.held;
         let text = format!(
             "failed to send data to Kafka topic: {}, partition_id: {at}, err: {why}, brokers: {}; for {} ms now. \
-             {held} records are held and retried",
+             {held} records are held and retried{advice}",
             lane.spec.topic,
             self.sinks[lane.sink].name(),
             now.ms_since(since),
