@@ -425,7 +425,7 @@ fn a_response_does_not_wait_for_a_logger_whose_filter_says_no() {
 
 /// Ends the gateway while a response waits for a Kafka that says nothing more.
 fn stopped(policy: &str) -> (u16, String) {
-    let config = json!({"tollgate": {"shutdown_timeout_ms": 2_000}});
+    let config = json!({"tollgate": {"shutdown_timeout_ms": 3_000}});
     let plugin = json!({"ack_timeout": 60, "on_log_failure": policy});
     let mut logged = holding_with(config, Upstream::saying("hello"), &plugin);
     silence_next(&logged);
