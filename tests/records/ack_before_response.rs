@@ -84,6 +84,26 @@ fn waits_for_the_acknowledgement<T>(logged: &Logged, exchange: impl FnOnce() -> 
     outcome
 }
 
+/// Also against a real Kafka, where one is named.
+#[test]
+fn whoever_has_a_response_finds_its_record_in_kafka() {
+    for more in [json!({}), json!({"batch_max_size": 1_000}), json!({"compression": "lz4", "key": "k"})] {
+        let logged = Logged::without_route(&Setup::default(), Upstream::saying("hello"));
+        logged.kafka.create_topic(&logged.topic, 2);
+        let mut plugin = held(&more);
+        plugin["ack_timeout"] = json!(60);
+        logged.put_route(&plugin);
+        let mut client = logged.gateway.connect();
+        for number in 0..5 {
+            let path = format!("/{number}");
+            assert_eq!(client.exchange(get(&path)).status, 200);
+            let there = entries(&logged.kafka.records(&logged.topic));
+            let there = there.into_iter().flat_map(|value| value.as_array().cloned().unwrap_or(vec![value]));
+            assert!(said(&there.collect::<Vec<_>>()).contains(&(path.clone(), 200)), "{path} {more}");
+        }
+    }
+}
+
 #[test]
 fn a_response_comes_when_kafka_has_its_record_and_not_before() {
     let logged = holding(Upstream::saying("hello"), &json!({}));
