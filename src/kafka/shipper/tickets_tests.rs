@@ -171,8 +171,8 @@ fn other_traffic_leaves_a_slot_to_those_who_wait() {
     let waiting = held(&mut sim, "t", Batching::Each);
     let others = [Mode::Async, Mode::Sync].map(|mode| lane(&mut sim, mode, "other", Batching::Each));
     for _ in 0..200 {
-        for lane in others {
-            sim.append(lane, 300);
+        for lane in &others {
+            sim.append(*lane, 300);
         }
         sim.run(1);
     }
