@@ -40,6 +40,8 @@ enum Command {
     Doctor(command::doctor::Args),
     /// Show the records of a topic, as they come.
     Tail(command::records::TailWords),
+    /// Say whether a topic holds every entry that the gateways accepted: what is missing, there twice, or out of order.
+    Audit(command::records::AuditWords),
     /// Show the topics of a cluster: partitions, offsets, sizes, newest record.
     Topics(command::records::TopicsWords),
     /// Look at the records that wait on disk.
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => command::demo::demo(&args),
         Command::Doctor(args) => command::doctor::doctor(&args),
         Command::Tail(words) => command::records::tail(words),
+        Command::Audit(words) => command::records::audit(words),
         Command::Topics(words) => command::records::topics(words),
         Command::Spool(words) => command::spool::spool(words),
     }

@@ -9,6 +9,7 @@ use tollgate::http::message::Method;
 use tollgate::http::request::{RequestHead, parse_request};
 use tollgate::http::response::{Asked, ResponseHead, parse_response};
 use tollgate::kafka::batch::{Identity, OpenBatch, Out, Sealed, key_bytes, write_header};
+use tollgate::kafka::trace::Stream;
 use tollgate::log::exchange::{ClientView, Forwarded, Head, RequestView, ResponseView, UpstreamView};
 use tollgate::log::{
     EntryPlace, Exchange, FormatChoice, GatewayNames, Include, Plan, PlanSpec, RenderState, RouteNames,
@@ -33,6 +34,7 @@ pub const ALL: &[Case] = &[
     ("entry_default", SOME, |count| entry(None, count)),
     ("entry_four_fields", SOME, |count| entry(Some(FOUR_FIELDS), count)),
     ("record_in_a_batch", SOME, record_in_a_batch),
+    ("record_with_header", SOME, record_with_header),
     ("batch_sealed_64_kib", SOME, batch_sealed),
 ];
 
@@ -230,6 +232,15 @@ fn fill(batch: &mut OpenBatch, memory: &mut [u8], key: &[u8], count: u64) -> u64
 fn record_in_a_batch(count: u64) {
     let (mut memory, key) = (vec![0; 2 * 1024 * 1024], key_bytes(None));
     let mut batch = OpenBatch::new(memory.len(), GUESS);
+    assert_eq!(fill(&mut batch, &mut memory, &key, count), count, "all of them fit");
+}
+
+/// The same, with the header that says which entries the message holds.
+fn record_with_header(count: u64) {
+    let (mut memory, key) = (vec![0; 2 * 1024 * 1024], key_bytes(None));
+    let mut batch = OpenBatch::new(memory.len(), GUESS);
+    let stream = Stream { gateway: 0x6f1d_0c2b_9a8e_7f35, start: 0x187b_44d0_c9a1_e2f0, core: 1, lane: 3 };
+    batch.trace(&mut memory, &stream.prefix(), 1_234_000);
     assert_eq!(fill(&mut batch, &mut memory, &key, count), count, "all of them fit");
 }
 

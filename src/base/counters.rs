@@ -54,8 +54,20 @@ counters! {
     EntriesDropped = "tollgate_log_entries_dropped_total", Counter;
     /// Log entries refused because they are larger than a Kafka message may be.
     EntriesTooLarge = "tollgate_log_entries_too_large_total", Counter;
+    /// Requests that waited because the ring was full (`overflow: backpressure`).
+    RequestsHeldBack = "tollgate_requests_held_back_total", Counter;
     /// Bodies cut at the per-core capture budget.
     BodiesCut = "tollgate_log_bodies_cut_total", Counter;
+    /// Held responses (`ack_before_response`) that wait now.
+    HeldResponses = "tollgate_held_responses", Gauge;
+    /// Held responses released because Kafka had acknowledged their records.
+    HeldAcknowledged = "tollgate_held_responses_acknowledged_total", Counter;
+    /// Held responses released though Kafka had not acknowledged their records (`on_log_failure: pass`).
+    HeldPassed = "tollgate_held_responses_passed_total", Counter;
+    /// Held responses that became a 503 or a cut connection (`on_log_failure: reject`).
+    HeldRejected = "tollgate_held_responses_rejected_total", Counter;
+    /// Held responses whose client left before they were released.
+    HeldAbandoned = "tollgate_held_responses_abandoned_total", Counter;
     /// Ring slots in use now.
     RingSlotsUsed = "tollgate_ring_slots_used", Gauge;
     /// Ring slots in all.

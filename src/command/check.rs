@@ -4,12 +4,17 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::run::read_file;
+use crate::control::trust;
 
 /// 0: the file is good, perhaps with warnings; 2: it is not, and every problem is on a line of its own.
 pub fn check(file: &Path) -> ExitCode {
     match read_file(file) {
-        Ok((_, warnings)) => {
+        Ok((config, warnings)) => {
             warnings.iter().for_each(|line| eprintln!("tollgate: warning: {line}"));
+            if let Err(lines) = trust::read(&config) {
+                lines.iter().for_each(|line| eprintln!("tollgate: {}: {line}", file.display()));
+                return ExitCode::from(2);
+            }
             println!("{}: ok", file.display());
             ExitCode::SUCCESS
         }

@@ -1,4 +1,5 @@
-//! What the commands do: `run`, `check`, `demo`, `doctor`, `tail`, `topics`, `spool`. Puts the rooms together; `main` only parses words.
+//! What the commands do: `run`, `check`, `demo`, `doctor`, `tail`, `topics`, `audit`,
+//! `spool`. Puts the rooms together; `main` only parses words.
 
 pub mod check;
 #[cfg(feature = "demo")]

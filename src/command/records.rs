@@ -1,10 +1,12 @@
-//! `tollgate tail` and `tollgate topics`: the words of the command line, handed to `control`, which reads Kafka.
+//! `tollgate tail`, `tollgate topics` and `tollgate audit`: the words of the command line, handed to `control`, which reads Kafka.
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::UNIX_EPOCH;
 
 use clap::Args;
 
+use crate::control::audit::{self, AuditArgs, Verdict};
 use crate::control::records::From as Start;
 use crate::control::topics::{self, Style, TailArgs, TopicsArgs};
 
@@ -46,6 +48,50 @@ pub struct TopicsWords {
     internal: bool,
 }
 
+/// The words of `tollgate audit`.
+#[derive(Args)]
+pub struct AuditWords {
+    /// The topic.
+    topic: String,
+    /// Brokers to ask first: HOST:PORT, comma-separated.
+    #[arg(long, short, default_value = "127.0.0.1:9092", value_delimiter = ',')]
+    kafka: Vec<String>,
+    /// Only records of so long ago and younger: 90s, 10m, 24h, 7d.
+    #[arg(long, value_name = "AGE", value_parser = age_ms)]
+    since: Option<u64>,
+    /// One JSON object, with every gap and place, instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads `90s`, `10m`, `24h`, `7d` as milliseconds.
+fn age_ms(text: &str) -> Result<u64, String> {
+    let wrong = || format!("'{text}' is not a number with s, m, h or d behind it");
+    let units = [('s', 1_000), ('m', 60_000), ('h', 3_600_000), ('d', 86_400_000)];
+    let (unit, ms) = units.into_iter().find(|(unit, _)| text.ends_with(*unit)).ok_or_else(wrong)?;
+    text.trim_end_matches(unit).parse::<u64>().ok().and_then(|number| number.checked_mul(ms)).ok_or_else(wrong)
+}
+
+/// Reads the topic and says what is missing. 0: nothing, nothing twice, all in order; 1: something; 2: it could not be told.
+pub fn audit(words: AuditWords) -> ExitCode {
+    let now_ms = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as i64);
+    let from = words.since.map_or(Start::Beginning, |age| {
+        Start::Time(now_ms.saturating_sub(i64::try_from(age).unwrap_or(i64::MAX)).max(0))
+    });
+    let args = AuditArgs { brokers: words.kafka, topic: words.topic, from, json: words.json };
+    let mut stdout = std::io::stdout();
+    let mut progress = |line: &str| eprintln!("tollgate: {line}");
+    match on_a_runtime(audit::audit(args, &mut stdout, &mut progress)) {
+        Ok(Verdict::Complete) => ExitCode::SUCCESS,
+        Ok(Verdict::Broken) => ExitCode::from(1),
+        Ok(Verdict::Unknown) => ExitCode::from(2),
+        Err(line) => {
+            failed(&line);
+            ExitCode::from(2)
+        }
+    }
+}
+
 /// Shows records until the end, Ctrl-C, or for ever.
 pub fn tail(words: TailWords) -> ExitCode {
     let args = TailArgs {
@@ -67,18 +113,34 @@ pub fn topics(words: TopicsWords) -> ExitCode {
 }
 
 fn run(work: impl Future<Output = Result<(), String>>) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&format!("no runtime: {error}")),
-    };
-    match runtime.block_on(work) {
+    match on_a_runtime(work) {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => failed(&line),
     }
+}
+
+fn on_a_runtime<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| format!("no runtime: {error}"))?.block_on(work)
 }
 
 fn failed(line: &str) -> ExitCode {
     let _ = std::io::stdout().flush();
     eprintln!("tollgate: {line}");
     ExitCode::from(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_a_number_and_a_unit() {
+        for (text, ms) in [("90s", 90_000), ("10m", 600_000), ("24h", 86_400_000), ("7d", 604_800_000), ("0s", 0)] {
+            assert_eq!(age_ms(text), Ok(ms));
+        }
+        for bad in ["", "s", "10", "-1s", "1.5h", "1w", "99999999999999999d"] {
+            assert!(age_ms(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use crate::config::file::{Driver as DriverChoice, FileConfig, Workers};
+use super::recover::{Kept, recover};
+use crate::config::file::{Driver as DriverChoice, FileConfig, KeepConfig, Workers};
 use crate::config::publish::{Bell, Board, Question, Stage};
 use crate::config::snapshot::Snapshot;
 use crate::control::{self, Control};
@@ -18,8 +19,10 @@ use crate::io::bell::{BellEar, bell};
 use crate::io::driver::{self, Driver};
 use crate::io::{listener, process};
 use crate::kafka::ShipperOptions;
+use crate::kafka::security::NonceKey;
+use crate::kafka::trace::Stream;
 use crate::log::exchange::GatewayNames;
-use crate::worker::{self, Left, Settings, Start};
+use crate::worker::{self, Left, RecoveredLane, Settings, Start};
 
 /// How long a start waits for a port that is taken.
 const PORT_PATIENCE: Duration = Duration::from_secs(2);
@@ -65,6 +68,7 @@ pub struct Gateway {
     put_down: Receiver<Arc<Snapshot>>,
     ended: Receiver<()>,
     cores: Vec<JoinHandle<io::Result<Left>>>,
+    kept: Kept,
 }
 
 /// Binds everything, then starts the cores.
@@ -83,29 +87,57 @@ pub fn start(config: FileConfig, file: &Path) -> Result<Gateway, Vec<String>> {
     let mut settings = settings(&config, driver, &bound);
     let (bells, ears) =
         bells(count).map_err(|error| vec![format!("no descriptors left to wake the cores: {error}")])?;
+    let (keep, data_dir) = (config.tollgate.keep.clone(), config.tollgate.data_dir.clone());
     let mut control = control::prepare(config, file)?;
     control.bind()?;
+    let (kept, recovered) = find_kept(&keep, &data_dir, count, &mut settings).map_err(|line| vec![line])?;
+    settings.shipping.trace = settings.shipping.trace.map(|_| this_start(&control, kept.start));
     settings.admin_socket = control.relay_path().map(Into::into);
     control.warnings().iter().for_each(|line| log::warn!("{line}"));
     control.notes().iter().for_each(|line| log::info!("{line}"));
     let (board, asked, put_down) = Board::new(control.snapshot(), bells, QUESTIONS_WAITING);
     let board = Arc::new(board);
     let (alive, ended) = std::sync::mpsc::channel();
-    let cores = spawn(&board, ears, bound, &settings, &alive)
+    let cores = spawn(&board, ears.into_iter().zip(recovered).collect(), bound, &settings, &alive)
         .map_err(|error| vec![format!("a core could not be started: {error}")])?;
     log::info!("{count} cores on {driver}, listening on {addresses}");
-    Ok(Gateway { board, control, asked, put_down, ended, cores })
+    Ok(Gateway { board, control, asked, put_down, ended, cores, kept })
+}
+
+/// What earlier runs left, divided among the cores; and where this one keeps what Kafka cannot take.
+fn find_kept(
+    keep: &KeepConfig,
+    data_dir: &str,
+    cores: usize,
+    settings: &mut Settings,
+) -> Result<(Kept, Vec<Vec<RecoveredLane>>), String> {
+    let unix_ns = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
+    let (kept, recovered) = recover(keep, data_dir, unix_ns)?;
+    recovered.warnings.iter().for_each(|line| log::warn!("{line}"));
+    recovered.notes.iter().for_each(|line| log::info!("{line}"));
+    let (spool, warnings) = kept.share(keep, cores, settings.slot_bytes);
+    let ring_bytes = (cores * settings.slot_count * settings.slot_bytes) as u64;
+    warnings.into_iter().chain(kept.ring_room(ring_bytes)).for_each(|line| log::warn!("{line}"));
+    settings.ring = kept.ring.as_deref().map(Into::into);
+    (settings.shipping.spool, settings.shipping.ring_stays) = (spool.is_some(), kept.ring.is_some());
+    settings.shipping.origin.start = kept.start;
+    settings.spool = spool;
+    Ok((kept, recovered.distribute(cores)))
 }
 
 impl Gateway {
     /// Serves the control plane on this thread until the last core has ended, and says how it ended.
     pub fn wait(self) -> ExitCode {
-        let Self { board, control, asked, put_down, ended, cores } = self;
+        let Self { board, control, asked, put_down, ended, cores, kept } = self;
         if let Err(line) = control.serve(Arc::clone(&board), asked, put_down, ended) {
             log::error!("{line}");
             board.advance(Stage::Exit);
         }
-        let (lost, failed) = join(cores);
+        let (Left { lost, kept: entries }, failed) = join(cores);
+        kept.end();
+        if entries > 0 {
+            log::info!("{entries} log entries are kept and will be delivered by the next start");
+        }
         if lost > 0 {
             eprintln!("tollgate: stopped; {lost} log entries did not reach Kafka");
         } else {
@@ -120,11 +152,14 @@ impl Gateway {
     }
 }
 
-fn join(cores: Vec<JoinHandle<io::Result<Left>>>) -> (u64, bool) {
-    let (mut lost, mut failed) = (0, false);
+fn join(cores: Vec<JoinHandle<io::Result<Left>>>) -> (Left, bool) {
+    let (mut all, mut failed) = (Left::default(), false);
     for (index, core) in cores.into_iter().enumerate() {
         match core.join() {
-            Ok(Ok(left)) => lost += left.lost,
+            Ok(Ok(left)) => {
+                all.lost += left.lost;
+                all.kept += left.kept;
+            }
             Ok(Err(error)) => {
                 log::error!("core {index} could not run: {error}");
                 failed = true;
@@ -135,7 +170,7 @@ fn join(cores: Vec<JoinHandle<io::Result<Left>>>) -> (u64, bool) {
             }
         }
     }
-    (lost, failed)
+    (all, failed)
 }
 
 /// What to run on, and what to say about it: io_uring without `COOP_TASKRUN` is dearer than epoll, so only who insists gets it.
@@ -204,17 +239,18 @@ fn bells(count: usize) -> io::Result<(Vec<Bell>, Vec<BellEar>)> {
 
 fn spawn(
     board: &Arc<Board>,
-    ears: Vec<BellEar>,
+    ears: Vec<(BellEar, Vec<RecoveredLane>)>,
     bound: Vec<Vec<TcpListener>>,
     settings: &Settings,
     alive: &Sender<()>,
 ) -> io::Result<Vec<JoinHandle<io::Result<Left>>>> {
-    let starts = ears.into_iter().zip(bound).enumerate().map(|(index, (ear, listeners))| Start {
+    let starts = ears.into_iter().zip(bound).enumerate().map(|(index, ((ear, recovered), listeners))| Start {
         index,
         board: Arc::clone(board),
         ear,
         listeners,
         settings: settings.clone(),
+        recovered,
     });
     let spawned = starts.map(|start| {
         let alive = alive.clone();
@@ -231,6 +267,13 @@ fn spawn(
         })
     });
     spawned.collect()
+}
+
+/// What the records' headers say of this gateway and this start of it.
+fn this_start(control: &Control, start: u64) -> Stream {
+    let (gateway, warning) = control::identity::gateway_id(control.data_dir());
+    warning.iter().for_each(|line| log::warn!("{line}"));
+    Stream { gateway, start, ..Stream::default() }
 }
 
 fn settings(config: &FileConfig, driver: Driver, bound: &[Vec<TcpListener>]) -> Settings {
@@ -251,7 +294,13 @@ fn settings(config: &FileConfig, driver: Driver, bound: &[Vec<TcpListener>]) -> 
         body_capture_bytes: own.body_capture_bytes,
         slot_count: (own.ring_bytes / own.slot_bytes).max(2),
         slot_bytes: own.slot_bytes,
-        shipping: ShipperOptions { seed: process::random_seed(), ..own.kafka.clone() },
+        ring: None,
+        spool: None,
+        shipping: ShipperOptions {
+            seed: process::random_seed(),
+            nonce_key: NonceKey(process::random_key()),
+            ..own.kafka.clone()
+        },
         admin_socket: None,
         server: server.into(),
         show_upstream_status: http.show_upstream_status,

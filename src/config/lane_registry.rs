@@ -1,12 +1,15 @@
 //! What a lane is, as text that stays: beside the batches on disk, so that they can be delivered when no configuration names the
-//! lane any more; and the number that the lane goes by there. Holds secrets as soon as a sink has any: the file's mode is 0600.
+//! lane any more; and the number that the lane goes by there. No secret is in it: a lane that needs one is delivered once a
+//! configuration names it, with what that says then; so a password that was changed meanwhile does no harm.
 //!
 //! The number is a hash of the text, so the text is canonical: fields in one order, nothing left out, and what it says for a spec
 //! never changes. A new field is only written where it is not at its default, or lanes get other numbers with the next release.
 
 use serde_json::{Map, Value, json};
 
-use crate::kafka::{Acks, Batching, Compression, LaneSpec, Mode, Partitioner, SinkId, SinkSpec};
+use crate::kafka::{
+    Acks, Batching, Compression, Credentials, LaneSpec, Mode, Overflow, Partitioner, Security, SinkId, SinkSpec,
+};
 
 /// Of the text's form.
 const VERSION: u64 = 1;
@@ -27,24 +30,16 @@ pub struct StoredLane {
     pub batching: Batching,
     /// Entries that may be held.
     pub max_pending_entries: Option<u64>,
+    /// True if it is reached by TLS or with credentials, which are not stored.
+    pub is_secured: bool,
 }
 
 impl StoredLane {
-    /// What of a lane is stored.
-    pub fn of(lane: &LaneSpec) -> Self {
-        Self {
-            topic: lane.topic.clone(),
-            key: lane.key.clone(),
-            partitioner: lane.partitioner,
-            batching: lane.batching,
-            max_pending_entries: lane.max_pending_entries,
-        }
-    }
-
-    /// The lane, in a shipper where its sink is `sink`.
-    pub fn lane(&self, sink: SinkId) -> LaneSpec {
+    /// The lane, in a shipper where its sink is `sink`; `stored_as` is its number.
+    pub fn lane(&self, sink: SinkId, stored_as: u64) -> LaneSpec {
         LaneSpec {
             sink,
+            stored_as,
             topic: self.topic.clone(),
             key: self.key.clone(),
             partitioner: self.partitioner,
@@ -54,9 +49,9 @@ impl StoredLane {
     }
 }
 
-/// The number of a lane: the same in every build and process.
-pub fn key(sink: &SinkSpec, lane: &LaneSpec) -> u64 {
-    fnv1a(encode(sink, lane).as_bytes())
+/// The number of a lane: the same in every build and process; never 0.
+pub fn key(sink: &SinkSpec, lane: &StoredLane) -> u64 {
+    fnv1a(encode(sink, lane).as_bytes()).max(1)
 }
 
 /// A hash that is the same in every build and process.
@@ -65,14 +60,13 @@ pub fn fnv1a(bytes: &[u8]) -> u64 {
 }
 
 /// A lane as text.
-pub fn encode(sink: &SinkSpec, lane: &LaneSpec) -> String {
+pub fn encode(sink: &SinkSpec, lane: &StoredLane) -> String {
     json!({ "version": VERSION, "sink": sink_value(sink), "lane": lane_value(lane) }).to_string()
 }
 
 fn sink_value(sink: &SinkSpec) -> Value {
     let bootstrap: Vec<Value> = sink.bootstrap.iter().map(|(host, port)| json!([host, port])).collect();
-    // Security goes behind these, and only where it is not "none": see the module's head.
-    json!({
+    let mut value = json!({
         "bootstrap": bootstrap,
         "acks": word(&ACKS, sink.acks),
         "mode": word(&MODES, sink.mode),
@@ -80,10 +74,19 @@ fn sink_value(sink: &SinkSpec) -> Value {
         "timeout_ms": sink.timeout_ms,
         "max_retry": sink.max_retry,
         "retry_delay_ms": sink.retry_delay_ms,
-    })
+    });
+    if sink.overflow != Overflow::default() {
+        value["overflow"] = json!(word(&OVERFLOWS, sink.overflow));
+    }
+    if sink.security != Security::default() {
+        let user = |it: &Credentials| json!({ "mechanism": it.mechanism.name(), "user": it.user });
+        let sasl: Vec<Value> = sink.security.sasl.iter().map(|it| it.as_ref().map_or(Value::Null, user)).collect();
+        value["security"] = json!({ "tls": sink.security.tls.is_some(), "sasl": sasl });
+    }
+    value
 }
 
-fn lane_value(lane: &LaneSpec) -> Value {
+fn lane_value(lane: &StoredLane) -> Value {
     let batching = match lane.batching {
         Batching::Each => Value::Null,
         Batching::Array { max_entries, inactive_ms, duration_ms } => {
@@ -110,7 +113,9 @@ pub fn decode(text: &str) -> Result<(SinkSpec, StoredLane), String> {
     if version != Some(VERSION) {
         return Err(format!("its version is {version:?}, this gateway reads {VERSION}"));
     }
-    Ok((read_sink(&whole.object("sink")?)?, read_lane(&whole.object("lane")?)?))
+    let sink = whole.object("sink")?;
+    let is_secured = sink.has("security");
+    Ok((read_sink(&sink)?, StoredLane { is_secured, ..read_lane(&whole.object("lane")?)? }))
 }
 
 fn read_sink(sink: &Fields<'_>) -> Result<SinkSpec, String> {
@@ -128,6 +133,8 @@ fn read_sink(sink: &Fields<'_>) -> Result<SinkSpec, String> {
         timeout_ms: sink.small("timeout_ms")?.ok_or("`timeout_ms` is missing")?,
         max_retry: sink.small("max_retry")?,
         retry_delay_ms: sink.small("retry_delay_ms")?,
+        security: Security::default(),
+        overflow: if sink.has("overflow") { sink.word("overflow", &OVERFLOWS)? } else { Overflow::default() },
     })
 }
 
@@ -152,6 +159,7 @@ fn read_lane(lane: &Fields<'_>) -> Result<StoredLane, String> {
         partitioner: lane.word("partitioner", &PARTITIONERS)?,
         batching,
         max_pending_entries: lane.number("max_pending_entries")?,
+        is_secured: false,
     })
 }
 
@@ -159,7 +167,7 @@ fn read_lane(lane: &Fields<'_>) -> Result<StoredLane, String> {
 type Words<T, const N: usize> = [(&'static str, T); N];
 
 const ACKS: Words<Acks, 2> = [("leader", Acks::Leader), ("all", Acks::All)];
-const MODES: Words<Mode, 2> = [("async", Mode::Async), ("sync", Mode::Sync)];
+const MODES: Words<Mode, 3> = [("async", Mode::Async), ("sync", Mode::Sync), ("held", Mode::Held)];
 const COMPRESSIONS: Words<Compression, 5> = [
     ("none", Compression::None),
     ("gzip", Compression::Gzip),
@@ -167,6 +175,8 @@ const COMPRESSIONS: Words<Compression, 5> = [
     ("lz4", Compression::Lz4),
     ("zstd", Compression::Zstd),
 ];
+const OVERFLOWS: Words<Overflow, 3> =
+    [("spool", Overflow::Spool), ("drop_newest", Overflow::DropNewest), ("backpressure", Overflow::Backpressure)];
 const PARTITIONERS: Words<Partitioner, 2> = [("murmur2", Partitioner::Murmur2), ("crc32", Partitioner::Crc32)];
 
 fn word<T: PartialEq, const N: usize>(words: &Words<T, N>, value: T) -> Option<&'static str> {
@@ -177,6 +187,10 @@ fn word<T: PartialEq, const N: usize>(words: &Words<T, N>, value: T) -> Option<&
 struct Fields<'a>(&'a Map<String, Value>);
 
 impl<'a> Fields<'a> {
+    fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     fn value(&self, name: &str) -> Result<&'a Value, String> {
         self.0.get(name).ok_or_else(|| format!("`{name}` is missing"))
     }
@@ -223,6 +237,8 @@ mod tests {
         let plain = SinkSpec::new(vec![("kafka-1".to_owned(), 9092), ("::1".to_owned(), 1)]);
         let mut sinks = vec![plain.clone(), SinkSpec::new(Vec::new())];
         sinks.push(SinkSpec { acks: Acks::Leader, mode: Mode::Sync, ..plain.clone() });
+        sinks.push(SinkSpec { mode: Mode::Held, ..plain.clone() });
+        sinks.push(SinkSpec { overflow: Overflow::Backpressure, ..plain.clone() });
         sinks.push(SinkSpec { timeout_ms: u32::MAX, max_retry: Some(0), retry_delay_ms: Some(7), ..plain.clone() });
         let all = [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
         sinks.extend(all.map(|compression| SinkSpec { compression, ..plain.clone() }));
@@ -236,6 +252,7 @@ mod tests {
             partitioner: Partitioner::Murmur2,
             batching: Batching::Each,
             max_pending_entries: None,
+            is_secured: false,
         };
         let array = Batching::Array { max_entries: 1_000, inactive_ms: u64::MAX, duration_ms: 0 };
         vec![
@@ -246,22 +263,14 @@ mod tests {
         ]
     }
 
-    /// A shipper's own number, of which there is no other way to get one.
-    fn sink_id() -> SinkId {
-        crate::kafka::Shipper::new(vec![vec![0u8; 4096]; 2], crate::kafka::ShipperOptions::default())
-            .sink(&SinkSpec::new(vec![("a".to_owned(), 1)]))
-    }
-
     #[test]
     fn every_lane_is_read_as_it_was_written_and_has_a_number_of_its_own() {
-        let id = sink_id();
         let mut keys = std::collections::HashSet::new();
         for sink in sinks() {
             for lane in lanes() {
-                let text = encode(&sink, &lane.lane(id));
+                let text = encode(&sink, &lane);
                 assert_eq!(decode(&text), Ok((sink.clone(), lane.clone())), "{text}");
-                assert_eq!(StoredLane::of(&lane.lane(id)), lane);
-                assert!(keys.insert(key(&sink, &lane.lane(id))), "{text}");
+                assert!(keys.insert(key(&sink, &lane)), "{text}");
             }
         }
         assert_eq!(keys.len(), sinks().len() * lanes().len());
@@ -269,21 +278,37 @@ mod tests {
 
     #[test]
     fn a_lanes_text_and_number_stay_from_release_to_release() {
-        let (sink, lane) = (&sinks()[0], lanes()[2].lane(sink_id()));
+        let (sink, lane) = (&sinks()[0], &lanes()[2]);
         let text = concat!(
             r#"{"version":1,"sink":{"bootstrap":[["kafka-1",9092],["::1",1]],"acks":"all","mode":"async","#,
             r#""compression":"none","timeout_ms":3000,"max_retry":null,"retry_delay_ms":null},"#,
             r#""lane":{"topic":"a \"topic\"","key":"00ff6b","partitioner":"crc32","array":null,"#,
             r#""max_pending_entries":null}}"#,
         );
-        assert_eq!(encode(sink, &lane), text);
+        assert_eq!(encode(sink, lane), text);
         // FNV-1a of the text, by another program.
-        assert_eq!(key(sink, &lane), 0xf381_8b5f_4be0_0d92);
+        assert_eq!(key(sink, lane), 0xf381_8b5f_4be0_0d92);
+    }
+
+    #[test]
+    fn no_secret_is_written_and_a_changed_one_is_the_same_lane() {
+        let secured = |password: &str| {
+            let mechanism = crate::kafka::Mechanism::Plain;
+            let password = crate::kafka::Secret::new(password);
+            let sasl = vec![Some(Credentials { mechanism, user: "bob".to_owned(), password })];
+            SinkSpec { security: Security { sasl, tls: None }, ..sinks()[0].clone() }
+        };
+        let (one, other, lane) = (secured("old-word"), secured("new-word"), &lanes()[0]);
+        let text = encode(&one, lane);
+        assert!(text.contains("bob") && !text.contains("word"), "{text}");
+        assert_eq!(key(&one, lane), key(&other, lane));
+        assert_ne!(key(&one, lane), key(&sinks()[0], lane));
+        assert!(decode(&text).unwrap().1.is_secured);
     }
 
     #[test]
     fn what_is_wrong_is_said() {
-        let good = encode(&sinks()[0], &lanes()[3].lane(sink_id()));
+        let good = encode(&sinks()[0], &lanes()[3]);
         for (from, to, said) in [
             ("{", "[", "JSON"),
             (r#""version":1"#, r#""version":2"#, "version"),

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::kafka::{Batching, LaneSpec, Partitioner, SinkId, SinkSpec};
+use super::lane_registry::StoredLane;
+use crate::kafka::{Batching, LaneSpec, Partitioner, Security, SinkId, SinkSpec};
 use crate::log::{Plan, RouteNames, Variable};
 use crate::route::{Expr, RouteIndex, RouteTable};
 use crate::upstream::{Balancing, NodeSet};
@@ -29,6 +30,10 @@ pub struct Snapshot {
     pub global_loggers: Vec<LoggerIndex>,
     /// What must be captured for `global_loggers` alone (requests without a route).
     pub global_captures: Captures,
+    /// True if some logger makes requests wait while the ring is full.
+    pub holds_back: bool,
+    /// How responses are held for `global_loggers` alone (requests without a route).
+    pub global_hold: Option<Hold>,
 }
 
 impl Snapshot {
@@ -76,6 +81,8 @@ pub struct RouteSpec {
     pub enable_websocket: bool,
     /// What must be captured: the most that any of its loggers and the global ones ask for.
     pub captures: Captures,
+    /// How responses are held: the most that any of its loggers and the global ones ask for.
+    pub hold: Option<Hold>,
 }
 
 /// Where a route's requests go.
@@ -121,6 +128,38 @@ impl Captures {
         Self {
             request_bytes: self.request_bytes.max(other.request_bytes),
             response_bytes: self.response_bytes.max(other.response_bytes),
+        }
+    }
+}
+
+/// `ack_before_response`: the last part of the response is released only once Kafka has acknowledged the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Hold {
+    /// `hold_bytes`: so many bytes of the response, head included, wait at most. At least 1.
+    pub part_bytes: usize,
+    /// `ack_timeout`: after this long the failure policy holds. At least 1.
+    pub timeout_ms: u64,
+    /// `on_log_failure`. Each logger's own counts, see [`LoggerSpec::hold`]; of several this is the stricter one.
+    pub on_failure: OnLogFailure,
+}
+
+/// What becomes of a held response whose record Kafka did not acknowledge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OnLogFailure {
+    /// It is released all the same.
+    Pass,
+    /// 503 if nothing was sent yet, otherwise the connection is cut.
+    Reject,
+}
+
+impl Hold {
+    /// The more of both.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            part_bytes: self.part_bytes.max(other.part_bytes),
+            timeout_ms: self.timeout_ms.max(other.timeout_ms),
+            on_failure: self.on_failure.max(other.on_failure),
         }
     }
 }
@@ -225,6 +264,8 @@ pub struct LoggerSpec {
     pub batching: Batching,
     /// Which partition a key means.
     pub partitioner: Partitioner,
+    /// Content key of its lane, the same in every build, for batches that outlive the process.
+    pub stored_as: u64,
     /// Metadata's `max_pending_entries`, only if written.
     pub max_pending_entries: Option<u64>,
     /// The log format, compiled; loggers with the same format share it.
@@ -237,6 +278,8 @@ pub struct LoggerSpec {
     pub response_body: Option<BodyRule>,
     /// What must be captured for this logger.
     pub captures: Captures,
+    /// How responses wait for its record; `None`: they do not.
+    pub hold: Option<Hold>,
     /// `name`: the label in log lines and metrics.
     pub name: String,
 }
@@ -244,13 +287,18 @@ pub struct LoggerSpec {
 impl LoggerSpec {
     /// Its lane on a core where its sink is `sink`.
     pub fn lane(&self, sink: SinkId) -> LaneSpec {
-        LaneSpec {
-            sink,
+        self.stored_lane().lane(sink, self.stored_as)
+    }
+
+    /// What of its lane is stored.
+    pub fn stored_lane(&self) -> StoredLane {
+        StoredLane {
             topic: self.topic.clone(),
             key: self.key.clone(),
             partitioner: self.partitioner,
             batching: self.batching,
             max_pending_entries: self.max_pending_entries,
+            is_secured: self.sink.security != Security::default(),
         }
     }
 }
@@ -274,6 +322,14 @@ mod tests {
         assert_eq!(authority("httpbin.org", 443, Scheme::Http), "httpbin.org:443");
         assert_eq!(authority("::1", 8080, Scheme::Http), "[::1]:8080");
         assert_eq!(authority("::1", 443, Scheme::Https), "[::1]");
+    }
+
+    #[test]
+    fn of_two_holds_the_longer_and_stricter_counts() {
+        let a = Hold { part_bytes: 5, timeout_ms: 7, on_failure: OnLogFailure::Reject };
+        let b = Hold { part_bytes: 6, timeout_ms: 3, on_failure: OnLogFailure::Pass };
+        assert_eq!(a.max(b), Hold { part_bytes: 6, timeout_ms: 7, on_failure: OnLogFailure::Reject });
+        assert_eq!(a.max(b), b.max(a));
     }
 
     #[test]

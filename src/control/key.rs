@@ -38,23 +38,26 @@ pub fn own_key(data_dir: &Path) -> Result<OwnKey, String> {
     }
 }
 
-/// Written beside its place and then moved there, so that a kill leaves a whole key or none.
 fn make(path: PathBuf) -> Result<OwnKey, String> {
     let key = random_letters()?;
-    let new = path.with_extension("new");
-    let written = fs::remove_file(&new)
-        .or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
-        .and_then(|()| fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new))
-        .and_then(|mut file| {
-            file.write_all(key.as_bytes())?;
-            file.write_all(b"\n")?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&new, &path));
-    match written {
+    match keep(&path, &key) {
         Ok(()) => Ok(OwnKey { key, path }),
         Err(error) => Err(format!("cannot keep the admin key in {}: {error}", path.display())),
     }
+}
+
+/// Writes a line to a file of mode 0600: beside its place and then moved there, so that a kill leaves all of it or nothing.
+pub(super) fn keep(path: &Path, line: &str) -> std::io::Result<()> {
+    let new = path.with_extension("new");
+    fs::remove_file(&new)
+        .or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
+        .and_then(|()| fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new))
+        .and_then(|mut file| {
+            file.write_all(line.as_bytes())?;
+            file.write_all(b"\n")?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&new, path))
 }
 
 fn random_letters() -> Result<String, String> {

@@ -4,6 +4,8 @@
 //! [`Control::snapshot`], [`Control::bind`], starts the workers, [`Control::serve`] (until they have ended).
 
 pub mod admin;
+pub mod audit;
+pub mod identity;
 pub mod key;
 pub mod listeners;
 pub mod metrics;
@@ -13,6 +15,7 @@ pub mod records;
 pub mod resolver;
 pub mod store;
 pub mod topics;
+pub mod trust;
 pub mod views;
 
 use std::path::{Path, PathBuf};
@@ -78,7 +81,8 @@ pub fn prepare(config: FileConfig, config_path: &Path) -> Result<Control, Vec<St
         .map_err(|error| vec![format!("no runtime for the control thread: {error}")])?;
     let names = Names::new(config.tollgate.hosts.clone(), config.http.resolver_timeout_ms);
     let mut warnings = std::mem::take(&mut loaded.problems);
-    let mut source = Source::new(store, loaded, CompileOptions::from(&config), names.clone());
+    let options = CompileOptions { tls: trust::read(&config)?, ..CompileOptions::from(&config) };
+    let mut source = Source::new(store, loaded, options, names.clone());
     let (first, remarks) = runtime.block_on(source.first());
     warnings.extend(remarks);
     let notes = made_key.iter().map(|made| format!("the admin key is in {}", made.path.display())).collect();
@@ -120,6 +124,11 @@ impl Control {
     /// What the operator should look at: objects that were left out, names that did not resolve.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Where this gateway keeps what it must find again.
+    pub fn data_dir(&self) -> &Path {
+        Path::new(&self.config.tollgate.data_dir)
     }
 
     /// The admin key that `demo` and tests use: the file's first with the role admin, else the made one.

@@ -419,6 +419,29 @@ impl KafkaReader {
     }
 }
 
+impl KafkaReader {
+    /// Where `from` is and where the end is now, of every partition of `topic`.
+    ///
+    /// # Errors
+    /// As of [`KafkaReader::tail`].
+    pub async fn places(&mut self, topic: &str, from: From) -> Result<BTreeMap<i32, (i64, i64)>, String> {
+        tail::places(self, topic, from).await
+    }
+
+    /// Like [`KafkaReader::tail`], but from one offset to just before another, which must have been there.
+    ///
+    /// # Errors
+    /// As of [`KafkaReader::tail`].
+    pub async fn between(
+        &mut self,
+        topic: &str,
+        places: &BTreeMap<i32, (i64, i64)>,
+        each: &mut dyn FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<(), String> {
+        tail::between(self, topic, places, each).await
+    }
+}
+
 fn advertised(node: i32, error: &str) -> String {
     format!(
         "{error} (the cluster gives this address for broker {node}; if it is wrong from here, see the broker's advertised.listeners)"

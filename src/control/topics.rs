@@ -5,7 +5,7 @@ mod filter;
 mod show;
 
 pub use filter::Filter;
-pub use show::{Row, entries, table};
+pub use show::{Row, entries, table, utc};
 
 use super::records::{EARLIEST, From, KafkaReader, LATEST, Offsets, Topic, Wanted};
 use std::io::{self, Write};
@@ -79,7 +79,8 @@ fn address(text: &str) -> Result<(String, u16), String> {
     if host.is_empty() || host.contains(['/', ' ']) || port == 0 { Err(wrong()) } else { Ok((host.to_owned(), port)) }
 }
 
-async fn connect(brokers: &[String]) -> Result<KafkaReader, String> {
+/// A reader of the cluster that one of `brokers` belongs to.
+pub(super) async fn connect(brokers: &[String]) -> Result<KafkaReader, String> {
     let brokers = bootstrap(brokers)?;
     let borrowed: Vec<(&str, u16)> = brokers.iter().map(|(host, port)| (host.as_str(), *port)).collect();
     KafkaReader::connect(&borrowed).await
@@ -121,7 +122,8 @@ pub async fn tail(args: TailArgs, out: &mut dyn Write) -> Result<(), String> {
     written(failed.map_or_else(|| out.flush(), Err))
 }
 
-fn written(result: io::Result<()>) -> Result<(), String> {
+/// What became of printing; a closed pipe is not an error.
+pub(super) fn written(result: io::Result<()>) -> Result<(), String> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(|error| format!("cannot write: {error}")),

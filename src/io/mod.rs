@@ -15,3 +15,4 @@ pub mod notify;
 pub mod process;
 pub mod ring_memory;
 pub mod socket;
+pub mod tls;

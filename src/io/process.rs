@@ -60,6 +60,14 @@ pub fn host_name() -> String {
         .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
 }
 
+/// Random bytes that nobody can guess, for SCRAM's nonces.
+pub fn random_key() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    // Without randomness the nonces still differ, by the seed and by the connection; SCRAM needs no more to be correct.
+    let _ = getrandom::fill(&mut bytes);
+    bytes
+}
+
 /// A number that differs from start to start, for jitter and the choice of partitions.
 pub fn random_seed() -> u64 {
     let mut bytes = [0; 8];

@@ -88,6 +88,16 @@ impl Socket {
         let _ = with_socket(self.fd, |socket| socket.shutdown(std::net::Shutdown::Write));
     }
 
+    /// Ends the connection by a reset, so that the peer does not take its end for the end of what was sent. (With SO_LINGER it
+    /// would come too late: monoio shuts the sending direction down before it closes.)
+    pub fn reset(&self) {
+        let nowhere = libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
+        let size = size_of::<libc::sockaddr>() as libc::socklen_t;
+        // SAFETY: the descriptor is open as long as `self`; the kernel reads `size` bytes at `nowhere` and keeps no pointer.
+        // TCP takes an address of no family for the wish to disconnect (connect(2)), and tells the peer by a reset.
+        let _ = unsafe { libc::connect(self.fd, &raw const nowhere, size) };
+    }
+
     /// The local address; `None` for a Unix socket.
     pub fn local_address(&self) -> Option<SocketAddr> {
         with_socket(self.fd, |socket| socket.local_addr()).ok().and_then(|address| address.as_socket())

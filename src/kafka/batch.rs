@@ -7,11 +7,15 @@
 //!       0                               HEADROOM_BYTES           RECORDS_START          limit
 //! ```
 
+use super::trace::{STREAM_BYTES_MAX, headers_len, put_headers};
 use super::varint::{length_len, push_signed, put_signed, read_signed};
 
 /// Bytes kept free before a batch. The Produce head needs at most `head::HEAD_BYTES_MAX`; the rest is for the identity that issue
 /// B's crash-proof ring keeps beside each batch.
 pub const HEADROOM_BYTES: usize = 1024;
+/// Where the part of the record headers lies that is the same in all records of a slot: between what a crash-proof ring keeps in
+/// front of it and the Produce head behind it, so that a slot has all that an open array needs to be closed.
+pub const TRACE_AT: usize = 504;
 /// Bytes of a record batch's header, from the base offset to the record count.
 pub const HEADER_BYTES: usize = 61;
 /// Bytes kept free behind a batch, for the flexible versions' empty tagged fields.
@@ -22,7 +26,9 @@ pub const RECORDS_START: usize = HEADROOM_BYTES + HEADER_BYTES;
 pub const SLOT_BYTES_MIN: usize = RECORDS_START + 256 + TAILROOM_BYTES;
 
 /// Bytes that an open batch's progress takes, written down.
-pub const PROGRESS_BYTES: usize = 64;
+pub const PROGRESS_BYTES: usize = 72;
+
+const _: () = assert!(TRACE_AT + STREAM_BYTES_MAX <= HEADROOM_BYTES - super::head::HEAD_BYTES_MAX);
 
 /// Where the CRC lies in a batch, and where the bytes that it covers begin.
 const CRC_AT: usize = 17;
@@ -161,6 +167,10 @@ pub struct OpenBatch {
     base_timestamp_ms: i64,
     max_timestamp_ms: i64,
     array: Option<Array>,
+    /// Number of the first entry in its lane, and bytes of the lane's part of the record headers at [`TRACE_AT`]; 0: no headers.
+    /// Both stay as long as the batch is open.
+    first: u64,
+    trace_bytes: usize,
 }
 
 impl OpenBatch {
@@ -176,6 +186,19 @@ impl OpenBatch {
             base_timestamp_ms: 0,
             max_timestamp_ms: 0,
             array: None,
+            first: 0,
+            trace_bytes: 0,
+        }
+    }
+
+    /// Every record gets a header that says which entries it holds (`trace`): `prefix` is its stream's, and the first entry to come has the
+    /// number `first`. Only while the batch is empty; no headers for an empty prefix, or one that is longer than a stream's can be.
+    pub fn trace(&mut self, memory: &mut [u8], prefix: &[u8], first: u64) {
+        let fits = prefix.len() <= STREAM_BYTES_MAX && self.entries() == 0;
+        let room = memory.get_mut(TRACE_AT..TRACE_AT + prefix.len()).filter(|_| fits);
+        if let Some(room) = room {
+            room.copy_from_slice(prefix);
+            (self.first, self.trace_bytes) = (first, prefix.len());
         }
     }
 
@@ -213,7 +236,7 @@ impl OpenBatch {
         let mut out = Out::new(room);
         render(&mut out);
         let (entry_bytes, overflowed) = (out.len(), out.overflowed());
-        let end = if overflowed { None } else { self.finish(memory, frame, entry_bytes) };
+        let end = if overflowed { None } else { self.finish(memory, frame, entry_bytes, 1) };
         let Some(end) = end else { return Err(Overflow { entry_bytes }) };
         self.keep(end, 1, timestamp_ms);
         Ok(())
@@ -238,7 +261,8 @@ impl OpenBatch {
         render(&mut out);
         let (written, overflowed) = (out.len(), out.overflowed());
         let value_end = array.value_end.saturating_add(written);
-        let end = frame_end(array.frame, value_end.saturating_add(1) - array.frame.value);
+        let value_bytes = value_end.saturating_add(1) - array.frame.value;
+        let end = frame_end(array.frame, value_bytes, self.headers_len(array.entries + 1));
         let too_long = array.entries > 0 && end - array.frame.at + HEADER_BYTES > array_bytes;
         if overflowed || end > self.limit || too_long {
             return Err(Overflow { entry_bytes: written - 1 });
@@ -253,19 +277,20 @@ impl OpenBatch {
     pub fn close_array(&mut self, memory: &mut [u8]) -> Option<u32> {
         let array = self.array.take()?;
         memory[array.value_end] = b']';
-        let end = self.finish(memory, array.frame, array.value_end + 1 - array.frame.value)?;
+        let end = self.finish(memory, array.frame, array.value_end + 1 - array.frame.value, array.entries)?;
         self.keep(end, array.entries, array.timestamp_ms);
         Some(array.entries)
     }
 
-    /// Takes the open array out of this batch and into the empty batch `to`. False, and nothing changed, if none is open or `to`
-    /// has not the room.
+    /// Takes the open array out of this batch and into the empty batch `to`, whose trace is the same lane's. False, and nothing
+    /// changed, if none is open or `to` has not the room.
     pub fn carry_array(&mut self, memory: &[u8], to: &mut Self, to_memory: &mut [u8], key: &[u8]) -> bool {
         let Some(array) = self.array else { return false };
         let value = &memory[array.frame.value..array.value_end];
+        to.first = self.first + self.entries;
         let frame = to.begin(to_memory, key, array.timestamp_ms);
         let value_end = frame.value + value.len();
-        if frame_end(frame, value.len() + 1) > to.limit {
+        if frame_end(frame, value.len() + 1, to.headers_len(array.entries)) > to.limit {
             return false;
         }
         to_memory[frame.value..value_end].copy_from_slice(value);
@@ -309,6 +334,8 @@ impl OpenBatch {
             words[12] = array.entries;
             (words[13], words[14]) = halves(array.timestamp_ms);
         }
+        (words[15], words[16]) = halves(self.first as i64);
+        words[17] = self.trace_bytes as u32;
         for (room, word) in to.chunks_exact_mut(4).zip(words) {
             room.copy_from_slice(&word.to_ne_bytes());
         }
@@ -335,6 +362,8 @@ impl OpenBatch {
             base_timestamp_ms: whole(words[3], words[4]),
             max_timestamp_ms: whole(words[5], words[6]),
             array,
+            first: whole(words[15], words[16]) as u64,
+            trace_bytes: (words[17] as usize).min(STREAM_BYTES_MAX),
             ..Self::new(slot_bytes, 0)
         };
         let in_order = |array: &Array| {
@@ -364,13 +393,14 @@ impl OpenBatch {
     }
 
     /// Puts a record's lengths right and closes it; returns the offset behind it. None if it does not fit.
-    fn finish(&mut self, memory: &mut [u8], frame: Frame, value_bytes: usize) -> Option<usize> {
-        let end = frame_end(frame, value_bytes);
+    fn finish(&mut self, memory: &mut [u8], frame: Frame, value_bytes: usize, entries: u32) -> Option<usize> {
+        let headers = self.headers_len(entries);
+        let end = frame_end(frame, value_bytes, headers);
         // Before the lengths are put right the value may lie a few bytes further back.
         let bytes = memory.get_mut(..end.max(frame.value + value_bytes)).filter(|_| end <= self.limit)?;
         let prefix = frame.value - frame.at - 2 * frame.guess;
         let value_len = length_len(value_bytes);
-        let body = prefix + value_len + value_bytes + 1;
+        let body = prefix + value_len + value_bytes + headers;
         let body_len = length_len(body);
         let (from_prefix, to_prefix) = (frame.at + frame.guess, frame.at + body_len);
         let to_value = to_prefix + prefix + value_len;
@@ -386,9 +416,20 @@ impl OpenBatch {
         }
         put_signed(bytes, frame.at, body as i64);
         put_signed(bytes, to_prefix + prefix, value_bytes as i64);
-        bytes[end - 1] = 0;
+        if self.trace_bytes == 0 {
+            bytes[end - 1] = 0;
+        } else {
+            let prefix = TRACE_AT..TRACE_AT + self.trace_bytes;
+            put_headers(bytes, end - headers, prefix, self.first + self.entries, entries);
+        }
         self.guess = value_len;
         Some(end)
+    }
+
+    /// Bytes that stand behind the value of the next record to be complete if it holds so many entries.
+    #[inline]
+    const fn headers_len(&self, entries: u32) -> usize {
+        if self.trace_bytes == 0 { 1 } else { headers_len(self.trace_bytes, self.first + self.entries, entries) }
     }
 
     const fn keep(&mut self, end: usize, entries: u32, timestamp_ms: i64) {
@@ -409,10 +450,10 @@ const fn whole(high: u32, low: u32) -> i64 {
     ((high as u64) << 32 | low as u64) as i64
 }
 
-/// Where a record with this value would end.
-const fn frame_end(frame: Frame, value_bytes: usize) -> usize {
+/// Where a record with this value, and so many bytes of headers, would end.
+const fn frame_end(frame: Frame, value_bytes: usize, headers: usize) -> usize {
     let prefix = frame.value - frame.at - 2 * frame.guess;
-    let body = prefix + length_len(value_bytes) + value_bytes + 1;
+    let body = prefix + length_len(value_bytes) + value_bytes + headers;
     frame.at + length_len(body) + body
 }
 
@@ -447,6 +488,35 @@ pub fn write_header(memory: &mut [u8], sealed: &Sealed, identity: Identity) {
     out.push(&sealed.records.to_be_bytes());
     let crc = crc32c::crc32c(&batch[CRC_FROM..]);
     batch[CRC_AT..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
+}
+
+/// True if the batch that ends at `end` is whole: its length and its CRC are right.
+pub fn crc_is_right(memory: &[u8], end: usize) -> bool {
+    let Some(batch) = memory.get(HEADROOM_BYTES..end).filter(|batch| batch.len() >= HEADER_BYTES) else { return false };
+    let number = |at: usize| u32::from_be_bytes([batch[at], batch[at + 1], batch[at + 2], batch[at + 3]]);
+    number(8) as usize == batch.len() - LENGTH_FROM && number(CRC_AT) == crc32c::crc32c(&batch[CRC_FROM..])
+}
+
+/// The entries of each record of an uncompressed batch of arrays, as far as its bytes are records.
+pub fn record_entries(memory: &[u8], sealed: &Sealed, to: &mut Vec<u32>) {
+    to.clear();
+    let mut at = RECORDS_START;
+    for _ in 0..sealed.records {
+        let Some((next, value)) = record_value(memory, at, sealed.end) else { return };
+        to.push(super::array::count_elements(value));
+        at = next;
+    }
+}
+
+/// Where the record at `at` ends, and its value.
+fn record_value(memory: &[u8], at: usize, end: usize) -> Option<(usize, &[u8])> {
+    let (len, body) = read_signed(memory, at)?;
+    let next = body.checked_add(usize::try_from(len).ok()?).filter(|next| *next <= end)?;
+    let (_, at) = read_signed(memory, body + 1)?; // attributes, timestamp delta
+    let (_, at) = read_signed(memory, at)?; // offset delta
+    let (key_len, at) = read_signed(memory, at)?;
+    let (value_len, at) = read_signed(memory, at + usize::try_from(key_len).unwrap_or(0))?;
+    Some((next, memory.get(at..at.checked_add(usize::try_from(value_len).ok()?)?)?))
 }
 
 /// Where the first `count` uncompressed records end that begin at `from`. None if these are not `count` whole records before

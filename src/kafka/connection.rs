@@ -7,14 +7,19 @@ use super::codec::requests::{self, Caller};
 use super::event::{ConnId, SlotId};
 use super::head::{PRODUCE_VERSION_MAX, PRODUCE_VERSION_MIN};
 use super::retry::UNSUPPORTED_VERSION;
+use super::sasl::Exchange;
+use super::security::Credentials;
 use crate::base::{Mono, limits};
+
+/// How a TLS record with an alert begins; as a frame's size it would be far over the limit.
+const TLS_ALERT: [u8; 2] = [0x15, 3];
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// `Connect` is not answered yet.
     Connecting,
-    /// ApiVersions is not answered yet. (Issue B: TLS is below, SASL comes behind it.)
+    /// ApiVersions, or what SASL needs behind it, is not answered yet. (TLS lies below: it belongs to `Connecting`.)
     Handshake,
     /// Requests may be sent.
     Ready,
@@ -29,6 +34,19 @@ pub struct Versions {
     pub metadata: Option<i16>,
     /// InitProducerId, 0 to 5.
     pub init_producer_id: Option<i16>,
+    /// SaslHandshake, 1.
+    pub sasl_handshake: Option<i16>,
+    /// SaslAuthenticate, 0 to 2.
+    pub sasl_authenticate: Option<i16>,
+}
+
+/// An authentication under way.
+#[derive(Debug)]
+pub struct Login {
+    /// None: SaslHandshake is not answered yet.
+    pub exchange: Option<Exchange>,
+    /// When it was begun.
+    pub since: Mono,
 }
 
 /// What a request in flight was for.
@@ -36,6 +54,10 @@ pub struct Versions {
 pub enum Purpose {
     /// ApiVersions, in this version.
     ApiVersions(i16),
+    /// SaslHandshake.
+    SaslHandshake,
+    /// SaslAuthenticate, in this version.
+    SaslAuthenticate(i16),
     /// Metadata, in this version.
     Metadata(i16),
     /// InitProducerId, in this version, for a lane.
@@ -67,6 +89,8 @@ pub struct Request {
 pub enum Garbage {
     /// A frame's size is negative or over `limits::BROKER_FRAME_BYTES`.
     FrameSize,
+    /// It is a TLS alert: the listener speaks TLS.
+    Tls,
     /// The answer is not to the oldest request.
     Correlation,
     /// The answer is not the message that was asked for.
@@ -92,6 +116,14 @@ pub struct Connection {
     pub silent_until: Mono,
     /// When it was begun.
     pub since: Mono,
+    /// Who we are on it.
+    pub sasl: Option<Credentials>,
+    /// Set while we say so.
+    pub login: Option<Login>,
+    /// When we must say so again (KIP-368).
+    pub login_again_at: Option<Mono>,
+    /// True once the broker has answered more than a handshake.
+    pub proven: bool,
     next_correlation: i32,
     in_flight: VecDeque<Request>,
     inbox: Vec<u8>,
@@ -109,6 +141,10 @@ impl Connection {
             retired: false,
             silent_until: Mono::default(),
             since: now,
+            sasl: None,
+            login: None,
+            login_again_at: None,
+            proven: false,
             next_correlation: 0,
             in_flight: VecDeque::new(),
             inbox: Vec::new(),
@@ -117,7 +153,7 @@ impl Connection {
 
     /// True if a request may be sent now.
     pub fn is_open(&self, now: Mono) -> bool {
-        self.phase == Phase::Ready && !self.retired && self.silent_until <= now
+        self.phase == Phase::Ready && !self.retired && self.silent_until <= now && self.login.is_none()
     }
 
     /// Notes a request and returns its correlation id.
@@ -165,6 +201,9 @@ impl Connection {
     pub fn next_answer(&mut self, at: &mut usize) -> Result<Option<(Purpose, std::ops::Range<usize>)>, Garbage> {
         let rest = self.inbox.get(*at..).unwrap_or_default();
         let Some((size, behind)) = rest.split_first_chunk::<4>() else { return Ok(None) };
+        if size[..2] == TLS_ALERT {
+            return Err(Garbage::Tls);
+        }
         let size = usize::try_from(i32::from_be_bytes(*size)).map_err(|_| Garbage::FrameSize)?;
         if !(4..=limits::BROKER_FRAME_BYTES).contains(&size) {
             return Err(Garbage::FrameSize);
@@ -201,7 +240,7 @@ impl Connection {
         requests::api_versions(Caller { client_id, correlation }, version)
     }
 
-    /// Takes the answer to ApiVersions. `Ok(Some(version))`: ask again in that version. `Ok(None)`: ready.
+    /// Takes the answer to ApiVersions. `Ok(Some(version))`: ask again in that version. `Ok(None)`: ready, or ready for SASL.
     pub fn welcome(&mut self, body: &[u8], asked: i16) -> Result<Option<i16>, Welcome> {
         let answer = answers::api_versions(body, asked).ok_or(Welcome::Garbage)?;
         if answer.error == UNSUPPORTED_VERSION && asked > 0 {
@@ -213,7 +252,9 @@ impl Connection {
             return Err(Welcome::Refused(answer.error));
         }
         self.versions = agree(&answer);
-        self.phase = Phase::Ready;
+        if self.sasl.is_none() {
+            self.phase = Phase::Ready;
+        }
         match self.versions {
             Versions { produce: Some(_), metadata: Some(_), .. } => Ok(None),
             _ => Err(Welcome::TooOld),
@@ -242,5 +283,7 @@ fn agree(answer: &ApiVersions) -> Versions {
         produce: common(requests::PRODUCE, (PRODUCE_VERSION_MIN, PRODUCE_VERSION_MAX)),
         metadata: common(requests::METADATA, requests::METADATA_RANGE),
         init_producer_id: common(requests::INIT_PRODUCER_ID, requests::INIT_PRODUCER_ID_RANGE),
+        sasl_handshake: common(requests::SASL_HANDSHAKE, requests::SASL_HANDSHAKE_RANGE),
+        sasl_authenticate: common(requests::SASL_AUTHENTICATE, requests::SASL_AUTHENTICATE_RANGE),
     }
 }

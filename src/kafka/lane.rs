@@ -3,10 +3,12 @@
 
 use std::collections::VecDeque;
 
-use super::batch::{OpenBatch, Out, Overflow, key_bytes};
+use super::batch::{OpenBatch, Out, Overflow, RECORDS_START, Sealed, key_bytes};
 use super::event::SlotId;
-use super::options::{Batching, DROP_REPORT_MS, LaneSpec};
+use super::options::{Batching, DROP_REPORT_MS, LaneId, LaneSpec};
 use super::producer::Queue;
+use super::slot;
+use super::stored::{FrameRef, Origin, Stored};
 use crate::base::Mono;
 use crate::base::limits::MESSAGE_BYTES;
 use crate::base::time::Now;
@@ -14,6 +16,10 @@ use crate::base::time::Now;
 /// Bytes that a record's lengths are first taken to need: messages of 64 bytes to 8 KiB, and arrays up to 1 MiB.
 const GUESS_EACH: usize = 2;
 const GUESS_ARRAY: usize = 3;
+
+/// Nothing is in it.
+const EMPTY: Sealed =
+    Sealed { end: 0, attributes: 0, records: 0, entries: 0, base_timestamp_ms: 0, max_timestamp_ms: 0 };
 
 /// The producer id that a lane's partitions begin with (one per core and lane, so that an epoch's bump stays local).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +64,8 @@ impl Quiet {
 pub struct Open {
     /// Where its bytes are.
     pub slot: SlotId,
+    /// Hand-over order within the lane.
+    pub number: u64,
     /// What is in it.
     pub batch: OpenBatch,
     /// When its first message was complete: linger counts from here.
@@ -68,6 +76,68 @@ pub struct Open {
     pub array_last: Mono,
     /// True once its size made it ready: that is looked at once.
     pub over: bool,
+}
+
+/// A batch that lies in the spool and not in the ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Spooled {
+    /// Where.
+    pub frame: FrameRef,
+    /// What.
+    pub stored: Stored,
+}
+
+/// A partition whose last batches were sent by an earlier run: that producer goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// Partition number.
+    pub partition: i32,
+    /// Producer id and epoch.
+    pub producer: (i64, i16),
+    /// The sequence behind its last batch.
+    pub next_sequence: i32,
+    /// An offset before which none of its batches can lie; -1: not known.
+    pub scan_from: i64,
+}
+
+/// A lane's part of the spool. In hand-over order: its partitions' queues, `Lane::waiting`, what is being loaded, `frames`,
+/// `spilling`, `queue`, the open batch.
+#[derive(Debug, Default)]
+pub struct Tail {
+    /// On disk, oldest first.
+    pub frames: VecDeque<Spooled>,
+    /// Sealed, to go to disk, oldest first.
+    pub queue: VecDeque<SlotId>,
+    /// Being written.
+    pub spilling: Option<SlotId>,
+    /// Being read.
+    pub loading: Option<(SlotId, Spooled)>,
+    /// Nothing is written or read before this, after a failure.
+    pub retry_at: Mono,
+    /// Reads that failed in a row.
+    pub failures: u32,
+    /// True once it was said that the spool takes nothing.
+    pub reported: bool,
+    /// True once it was said that batches go to the spool.
+    pub announced: bool,
+    /// Producers of an earlier run, one a partition.
+    pub resumes: Vec<Resume>,
+}
+
+impl Tail {
+    /// True if nothing of the lane is in the spool or on its way there or back.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.queue.is_empty() && self.spilling.is_none() && self.loading.is_none()
+    }
+
+    /// Entries that lie in the spool and not in the ring, those that are being read included.
+    pub fn entries(&self) -> u64 {
+        self.frames
+            .iter()
+            .chain(self.loading.iter().map(|(_, spooled)| spooled))
+            .map(|it| it.stored.entries_left())
+            .sum()
+    }
 }
 
 /// One lane.
@@ -87,8 +157,18 @@ pub struct Lane {
     pub retired: bool,
     /// True while it is in the shipper's list of lanes with something to do.
     pub listed: bool,
+    /// Who numbers, or numbered, its batches.
+    pub origin: Origin,
+    /// The next batch's number.
+    pub next_number: u64,
+    /// What of it is in the spool.
+    pub tail: Tail,
+    /// Lanes of earlier runs with the same content: nothing of this one is sent before they are done.
+    pub after: Vec<LaneId>,
     /// The key as it stands in each record.
     pub key: Vec<u8>,
+    /// What all its record headers begin with; empty: they are off.
+    pub trace: Vec<u8>,
     /// The open batch.
     pub open: Option<Open>,
     /// Sealed batches without a partition, oldest first.
@@ -117,7 +197,7 @@ pub struct Lane {
 
 impl Lane {
     /// An idle lane.
-    pub fn new(spec: LaneSpec, sink: usize, topic: usize, generation: u32) -> Self {
+    pub fn new(spec: LaneSpec, sink: usize, topic: usize, generation: u32, origin: Origin) -> Self {
         let key = key_bytes(spec.key.as_deref());
         Self {
             spec,
@@ -127,7 +207,12 @@ impl Lane {
             live: true,
             retired: false,
             listed: false,
+            origin,
+            next_number: 0,
+            tail: Tail::default(),
+            after: Vec::new(),
             key,
+            trace: Vec::new(),
             open: None,
             waiting: VecDeque::new(),
             queues: Vec::new(),
@@ -145,7 +230,35 @@ impl Lane {
 
     /// True if nothing of it is left to deliver.
     pub fn is_idle(&self) -> bool {
-        self.slots == 0
+        self.slots == 0 && self.tail.is_empty()
+    }
+
+    /// The beginning of a batch's account of itself.
+    pub const fn account(&self, number: u64) -> Stored {
+        Stored {
+            lane: self.spec.stored_as,
+            origin: self.origin,
+            number,
+            sealed: Sealed { end: RECORDS_START, ..EMPTY },
+            partition: None,
+            identity: None,
+            topic_id: [0; 16],
+            scan_from: -1,
+            cluster: 0,
+            skip: 0,
+            sent: false,
+            done: false,
+        }
+    }
+
+    /// Begins a batch in an empty slot.
+    pub fn open_in(&mut self, slot: SlotId, memory: &mut [u8]) -> Open {
+        let number = self.next_number;
+        self.next_number += 1;
+        let mut open = Open::new(slot, number, memory.len(), self.guess());
+        open.batch.trace(memory, &self.trace, self.pushed);
+        slot::open(memory, &self.account(number), &open.batch);
+        open
     }
 
     /// The queue of a partition.
@@ -181,9 +294,17 @@ pub enum Pushed {
 
 impl Open {
     /// Begins a batch in an empty slot.
-    pub fn new(slot: SlotId, slot_bytes: usize, guess: usize) -> Self {
+    pub fn new(slot: SlotId, number: u64, slot_bytes: usize, guess: usize) -> Self {
         let batch = OpenBatch::new(slot_bytes, guess);
-        Self { slot, batch, since: None, array_first: Mono::default(), array_last: Mono::default(), over: false }
+        Self {
+            slot,
+            number,
+            batch,
+            since: None,
+            array_first: Mono::default(),
+            array_last: Mono::default(),
+            over: false,
+        }
     }
 
     /// Adds an entry. `record_entries` is the slot's. On overflow nothing changed, except that an array that became too long was
@@ -201,6 +322,7 @@ impl Open {
         let timestamp_ms = now.wall.unix_ms() as i64;
         let Batching::Array { max_entries, .. } = batching else {
             self.batch.push_record(memory, key, timestamp_ms, render)?;
+            slot::progress(memory, &self.batch);
             return Ok(self.ready(now.mono));
         };
         let array_bytes = batch_bytes.min(MESSAGE_BYTES);
@@ -212,6 +334,7 @@ impl Open {
             pushed = Pushed::Ready;
             self.batch.push_element(memory, key, timestamp_ms, array_bytes, render)?;
         }
+        slot::progress(memory, &self.batch);
         if self.batch.array_entries() == 1 {
             self.array_first = now.mono;
         }
@@ -235,6 +358,7 @@ impl Open {
     /// Closes the open array. None if none is open.
     pub fn close_array(&mut self, memory: &mut [u8], record_entries: &mut Vec<u32>, now: Mono) -> Option<()> {
         record_entries.push(self.batch.close_array(memory)?);
+        slot::progress(memory, &self.batch);
         self.since = self.since.or(Some(now));
         Some(())
     }

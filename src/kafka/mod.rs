@@ -1,12 +1,15 @@
 //! Pure: how records reach Kafka, and how they are read back. Record batches in wire layout, the ring they lie in, the producer as
 //! a state machine.
 
+pub mod array;
+pub mod audit;
 pub mod batch;
 #[cfg(test)]
 mod batch_tests;
 pub mod codec;
 pub mod compress;
 pub mod connection;
+pub mod cut;
 pub mod decompress;
 pub mod event;
 pub mod head;
@@ -18,19 +21,34 @@ pub mod producer;
 pub mod records;
 pub mod retry;
 pub mod ring;
+pub mod sasl;
+pub mod security;
 pub mod shipper;
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+mod sim_disk;
+#[cfg(test)]
+mod sim_sasl;
 pub mod sink;
 pub mod slot;
 pub mod stats;
 pub mod stored;
+pub mod tls;
+pub mod trace;
+#[cfg(test)]
+mod trace_tests;
 mod varint;
 
 pub use batch::Out;
-pub use event::{Action, Appended, ConnId, Event, Level, SlotId};
-pub use options::{Acks, Batching, Compression, LaneId, LaneSpec, Mode, Partitioner, ShipperOptions, SinkId, SinkSpec};
+pub use event::{Action, Appended, ConnId, Event, Level, SlotId, Ticket};
+pub use options::{
+    Acks, Batching, Compression, LaneId, LaneSpec, Mode, Overflow, Partitioner, ShipperOptions, SinkId, SinkSpec,
+};
+pub use producer::Outcome;
 pub use ring::SlotMemory;
+pub use security::{Credentials, Mechanism, Secret, Security};
 pub use shipper::Shipper;
 pub use stats::{Lost, LostReason, Stats};
 pub use stored::{FrameRef, Origin, Stored};
+pub use tls::Tls;

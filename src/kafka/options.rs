@@ -1,6 +1,10 @@
 //! What a shipper, a sink and a lane are told: values only, every limit named with its default. Which of APISIX's keys sets
 //! which field is `config`'s business.
 
+use super::security::{NonceKey, Security};
+use super::stored::Origin;
+use super::trace::Stream;
+
 /// Milliseconds that a batch waits for more entries while its pipe is free.
 pub const LINGER_MS: u64 = 5;
 /// Bytes at which a batch is sealed while its pipe is free.
@@ -12,7 +16,7 @@ pub const STICKY_BYTES: u64 = 1024 * 1024;
 pub const REQUEST_TIMEOUT_MS: u64 = 10_000;
 /// Milliseconds that a Produce request may take beyond the timeout it tells the broker.
 pub const PRODUCE_GRACE_MS: u64 = 2_000;
-/// Milliseconds until a connection that is still being made is given up (name, TCP, later TLS and SASL).
+/// Milliseconds until a connection that is still being made is given up: name, TCP, TLS and SASL (KIP-601).
 pub const CONNECT_TIMEOUT_MS: u64 = 10_000;
 /// Milliseconds between two looks at the cluster's metadata when nothing is wrong.
 pub const METADATA_MAX_AGE_MS: u64 = 300_000;
@@ -31,14 +35,34 @@ pub const DROP_REPORT_MS: u64 = 1_000;
 /// Bytes of the client id; a longer one is cut.
 pub const CLIENT_ID_BYTES: usize = 128;
 
+/// What is done with an entry when the ring has no room for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Overflow {
+    /// Batches go to the spool before that; when that is full too, the newest entry is dropped.
+    #[default]
+    Spool,
+    /// The newest entry is dropped (APISIX's way).
+    DropNewest,
+    /// The entry waits for room, and so does its client's next request.
+    Backpressure,
+}
+
 /// One core's shipper.
 #[derive(Clone, Debug)]
 pub struct ShipperOptions {
+    /// Who numbers batches: this start of this core.
+    pub origin: Origin,
+    /// True if there is a spool.
+    pub spool: bool,
+    /// True if the ring's memory outlives the process.
+    pub ring_stays: bool,
     /// Sent with every request; cut at [`CLIENT_ID_BYTES`].
     pub client_id: String,
     /// Where jitter and the choice of partitions start. Different per core and start.
     pub seed: u64,
-    /// See [`LINGER_MS`]. A sync sink does not linger.
+    /// Random bytes for SCRAM's nonces.
+    pub nonce_key: NonceKey,
+    /// See [`LINGER_MS`]. Sync and held sinks do not linger.
     pub linger_ms: u64,
     /// See [`BATCH_BYTES`].
     pub batch_bytes: usize,
@@ -60,13 +84,19 @@ pub struct ShipperOptions {
     pub reconnect_backoff_max_ms: u64,
     /// See [`STALLED_REPORT_MS`].
     pub stalled_report_ms: u64,
+    /// Gateway, start and core as each message's header names them (`trace`); the lane is the shipper's to fill in. None: no headers.
+    pub trace: Option<Stream>,
 }
 
 impl Default for ShipperOptions {
     fn default() -> Self {
         Self {
+            origin: Origin::default(),
+            spool: false,
+            ring_stays: false,
             client_id: "tollgate".to_owned(),
             seed: 0,
+            nonce_key: NonceKey::default(),
             linger_ms: LINGER_MS,
             batch_bytes: BATCH_BYTES,
             sticky_bytes: STICKY_BYTES,
@@ -78,6 +108,7 @@ impl Default for ShipperOptions {
             reconnect_backoff_ms: RECONNECT_BACKOFF_MS,
             reconnect_backoff_max_ms: RECONNECT_BACKOFF_MAX_MS,
             stalled_report_ms: STALLED_REPORT_MS,
+            trace: None,
         }
     }
 }
@@ -98,6 +129,9 @@ pub enum Mode {
     Async,
     /// One, its outcome known before the next; no linger.
     Sync,
+    /// As `Sync`, for entries that somebody waits for: arrays are closed, too, as soon as their batch can be sent, so that everybody
+    /// who waits meanwhile shares the next one (group commit), and a slot of the ring is kept for them.
+    Held,
 }
 
 /// The codec of a batch's records; the number in the batch's attributes (KIP-98, KIP-110).
@@ -117,12 +151,13 @@ pub enum Compression {
     Zstd = 4,
 }
 
-/// A way into a Kafka cluster. Two routes that agree on all of it share connections. (Issue B adds credentials and TLS here: they
-/// are part of a sink's identity.)
+/// A way into a Kafka cluster. Two routes that agree on all of it share connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SinkSpec {
     /// Brokers to ask first, host and port, in order.
     pub bootstrap: Vec<(String, u16)>,
+    /// Who we are there, and TLS.
+    pub security: Security,
     /// Who must have a batch.
     pub acks: Acks,
     /// How many batches may be unresolved.
@@ -136,6 +171,8 @@ pub struct SinkSpec {
     pub max_retry: Option<u32>,
     /// Pause before such a retry, in milliseconds; None: backoff with jitter.
     pub retry_delay_ms: Option<u32>,
+    /// What is done when the ring has no room.
+    pub overflow: Overflow,
 }
 
 impl SinkSpec {
@@ -143,12 +180,14 @@ impl SinkSpec {
     pub fn new(bootstrap: Vec<(String, u16)>) -> Self {
         Self {
             bootstrap,
+            security: Security::default(),
             acks: Acks::All,
             mode: Mode::Async,
             compression: Compression::None,
             timeout_ms: 3_000,
             max_retry: None,
             retry_delay_ms: None,
+            overflow: Overflow::default(),
         }
     }
 }
@@ -195,6 +234,8 @@ pub struct LaneSpec {
     /// Entries of this lane that may be held; over it new ones are refused. Only set where the operator wrote
     /// `max_pending_entries` (APISIX-COMPAT §3.3).
     pub max_pending_entries: Option<u64>,
+    /// Content key under which the lane registry knows it, for batches that outlive the process; 0: none does.
+    pub stored_as: u64,
 }
 
 /// A sink of one shipper.

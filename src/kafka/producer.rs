@@ -112,9 +112,28 @@ pub struct Queue {
     /// A batch was definitely refused: what is in flight behind it cannot be appended.
     gap: bool,
     reset: Reset,
+    /// The offset behind the last batch that was acknowledged.
+    known_end: Option<i64>,
+    /// Nothing is sent before the broker was asked about the batches in doubt.
+    must_ask: bool,
 }
 
 impl Queue {
+    /// Takes batches from before a restart over: those that were sent then (`sent`, `doubt`, with their identity) are asked about
+    /// before anything is sent. What is new goes on under `producer` from `next_sequence` on, if the broker still knows it.
+    /// `scan_from`: an offset before which none of them can lie; -1: not known.
+    pub fn resume(&mut self, producer: (i64, i16), next_sequence: i32, scan_from: i64) {
+        self.producer = Some(producer);
+        self.next_sequence = next_sequence;
+        self.known_end = Some(scan_from).filter(|offset| *offset >= 0);
+        self.must_ask = true;
+    }
+
+    /// An offset of the partition before which nothing that is unresolved can lie; -1: not known.
+    pub fn scan_from(&self) -> i64 {
+        self.known_end.unwrap_or(-1)
+    }
+
     /// What may be sent now, with at most `window` in flight.
     pub fn next<M: SlotMemory>(&self, ring: &Ring<M>, window: u32, idempotent: bool, now: Mono) -> Next {
         let window = if idempotent && !self.proven { 1 } else { window };
@@ -183,7 +202,7 @@ impl Queue {
         &mut self,
         ring: &mut Ring<M>,
         id: SlotId,
-        error: i16,
+        (error, base_offset): (i16, i64),
         time: (Mono, Patience, &mut Rng),
         resolved: &mut Vec<Resolved>,
     ) -> Verdict {
@@ -194,7 +213,13 @@ impl Queue {
         self.last_error = Some(error);
         let verdict = retry::verdict(error);
         match verdict {
-            Verdict::Delivered => self.delivered(ring, id, resolved),
+            Verdict::Delivered => {
+                if base_offset >= 0 {
+                    let end = base_offset.saturating_add(i64::from(slot.batch.part.records));
+                    self.known_end = self.known_end.max(Some(end));
+                }
+                self.delivered(ring, id, resolved);
+            }
             Verdict::Retry { appended, .. } => {
                 let batch = &mut slot.batch;
                 batch.failures += 1;
@@ -248,7 +273,7 @@ impl Queue {
 
     /// The topic was created again: nothing that the old one's leader knew holds. What is not in flight gets a new identity.
     pub fn topic_created_again(&mut self) {
-        (self.reset, self.draining) = (Reset::Epoch, true);
+        (self.reset, self.draining, self.known_end) = (Reset::Epoch, true, None);
     }
 
     /// Carries out what waited for the last answer. Harmless at any time.
@@ -509,7 +534,7 @@ impl super::ring::Batch {
 }
 
 /// The sequence behind `records` records that begin at `sequence`; after `i32::MAX` comes 0 (KIP-98).
-fn sequence_after(sequence: i32, records: u32) -> i32 {
+pub(super) fn sequence_after(sequence: i32, records: u32) -> i32 {
     ((i64::from(sequence) + i64::from(records)) % (i64::from(i32::MAX) + 1)) as i32
 }
 
@@ -558,13 +583,13 @@ mod tests {
         let (mut rng, mut resolved) = (Rng::new(1), Vec::new());
         let (mut queue, ids) = two_in_flight(&mut ring);
         // REQUEST_TIMED_OUT: perhaps appended; then the connection breaks.
-        queue.answered(&mut ring, ids[0], 7, (Mono::default(), PATIENCE, &mut rng), &mut resolved);
+        queue.answered(&mut ring, ids[0], (7, -1), (Mono::default(), PATIENCE, &mut rng), &mut resolved);
         queue.connection_lost(&mut ring, (Mono::default(), PATIENCE, &mut rng), &mut resolved);
         let now = Mono::from_ms(100);
         send_all(&mut queue, &mut ring, &mut Compressor::default(), now);
         for id in ids {
             assert_eq!(resolved, []);
-            queue.answered(&mut ring, id, 45, (now, PATIENCE, &mut rng), &mut resolved);
+            queue.answered(&mut ring, id, (45, -1), (now, PATIENCE, &mut rng), &mut resolved);
         }
         assert_eq!(resolved.iter().map(|one| one.outcome).collect::<Vec<_>>(), [Outcome::InDoubt; 2]);
         assert_eq!(queue.producer, Some((7, 1)), "what comes next begins a new epoch");
@@ -578,9 +603,9 @@ mod tests {
         queue.connection_lost(&mut ring, (Mono::default(), PATIENCE, &mut rng), &mut resolved);
         let now = Mono::from_ms(100);
         send_all(&mut queue, &mut ring, &mut Compressor::default(), now);
-        queue.answered(&mut ring, ids[0], 45, (now, PATIENCE, &mut rng), &mut resolved);
+        queue.answered(&mut ring, ids[0], (45, -1), (now, PATIENCE, &mut rng), &mut resolved);
         assert_eq!(ring.slot(ids[0]).state, State::Held);
-        queue.answered(&mut ring, ids[1], 46, (now, PATIENCE, &mut rng), &mut resolved);
+        queue.answered(&mut ring, ids[1], (46, -1), (now, PATIENCE, &mut rng), &mut resolved);
         assert_eq!(
             resolved.iter().map(|one| (one.slot, one.outcome)).collect::<Vec<_>>(),
             [(ids[0], Outcome::Delivered), (ids[1], Outcome::Delivered)]
@@ -594,7 +619,7 @@ mod tests {
         let (mut rng, mut resolved) = (Rng::new(1), Vec::new());
         let (mut queue, ids) = two_in_flight(&mut ring);
         let time = Mono::default();
-        queue.answered(&mut ring, ids[0], 45, (time, PATIENCE, &mut rng), &mut resolved);
+        queue.answered(&mut ring, ids[0], (45, -1), (time, PATIENCE, &mut rng), &mut resolved);
         queue.connection_lost(&mut ring, (time, PATIENCE, &mut rng), &mut resolved);
         assert_eq!(resolved, [], "the second cannot be there without the first");
         send_all(&mut queue, &mut ring, &mut Compressor::default(), Mono::from_ms(100));

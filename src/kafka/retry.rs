@@ -19,6 +19,10 @@ pub const INVALID_TOPIC: i16 = 17;
 pub const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 /// The user may not use an idempotent producer.
 pub const CLUSTER_AUTHORIZATION_FAILED: i16 = 31;
+/// The listener does not take this SASL mechanism.
+pub const UNSUPPORTED_SASL_MECHANISM: i16 = 33;
+/// SASL where there is none, or out of turn.
+pub const ILLEGAL_SASL_STATE: i16 = 34;
 /// The version is not known.
 pub const UNSUPPORTED_VERSION: i16 = 35;
 /// The sequence does not follow the last one.
@@ -117,6 +121,8 @@ pub const fn error_name(error: i16) -> &'static str {
         29 => "TOPIC_AUTHORIZATION_FAILED",
         31 => "CLUSTER_AUTHORIZATION_FAILED",
         32 => "INVALID_TIMESTAMP",
+        33 => "UNSUPPORTED_SASL_MECHANISM",
+        34 => "ILLEGAL_SASL_STATE",
         35 => "UNSUPPORTED_VERSION",
         42 => "INVALID_REQUEST",
         43 => "UNSUPPORTED_FOR_MESSAGE_FORMAT",
@@ -125,6 +131,7 @@ pub const fn error_name(error: i16) -> &'static str {
         46 => "DUPLICATE_SEQUENCE_NUMBER",
         47 => "INVALID_PRODUCER_EPOCH",
         56 => "KAFKA_STORAGE_ERROR",
+        58 => "SASL_AUTHENTICATION_FAILED",
         59 => "UNKNOWN_PRODUCER_ID",
         74 => "FENCED_LEADER_EPOCH",
         75 => "UNKNOWN_LEADER_EPOCH",

@@ -6,6 +6,8 @@
 
 use super::batch::{HEADROOM_BYTES, Identity, Sealed, TAILROOM_BYTES};
 use super::event::SlotId;
+use super::slot;
+use super::stored::FrameRef;
 
 /// The fewest slots a ring may have: one fills while one is in flight.
 pub const SLOTS_MIN: usize = 2;
@@ -51,6 +53,10 @@ pub enum State {
     /// Its sequence was not the one expected (45) though an earlier attempt may have been appended: whether it was shows with the
     /// batches behind it.
     Held,
+    /// A sealed batch is being written to the spool.
+    Spilling,
+    /// A batch is being read from the spool.
+    Loading,
     /// Resolved, but a write of it is still under way.
     Resolved,
 }
@@ -64,9 +70,27 @@ pub struct Wire {
     pub sealed: Sealed,
 }
 
+/// What must be known of a batch's last attempt to find out, later and perhaps in another process, what became of it. Beside it
+/// stand the batch's identity and `skip_entries`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Where it went.
+    pub partition: i32,
+    /// The topic's id; zero: not told.
+    pub topic_id: [u8; 16],
+    /// An offset of the partition before which it cannot lie; -1: not known.
+    pub scan_from: i64,
+    /// `sink::cluster_hash` of the cluster's id; 0: not told.
+    pub cluster: u64,
+}
+
 /// A sealed batch's way into Kafka.
 #[derive(Debug, Default)]
 pub struct Batch {
+    /// Hand-over order within its lane.
+    pub number: u64,
+    /// Its frame in the spool, if it was read from there.
+    pub frame: Option<FrameRef>,
     /// All that is left of it.
     pub whole: Sealed,
     /// What is sent next: all of it, or its first records after a MESSAGE_TOO_LARGE.
@@ -75,6 +99,11 @@ pub struct Batch {
     pub identity: Option<Identity>,
     /// True if an attempt's outcome could not be learnt.
     pub doubt: bool,
+    /// True if an earlier process sent it without an identity, so that nobody can be asked: it is sent again, and counts as in
+    /// doubt once it is acknowledged (it is there at least once).
+    pub resent_blind: bool,
+    /// The last attempt; None: there was none.
+    pub attempt: Option<Attempt>,
     /// Attempts that failed.
     pub failures: u32,
     /// True if it was ever sent.
@@ -100,10 +129,13 @@ pub struct Batch {
 impl Batch {
     /// Begins anew with these records. The entries of each record stay.
     pub fn seal(&mut self, sealed: Sealed) {
+        self.frame = None;
         self.whole = sealed;
         self.part = sealed;
         self.identity = None;
         self.doubt = false;
+        self.resent_blind = false;
+        self.attempt = None;
         self.failures = 0;
         self.sent = false;
         self.headed = false;
@@ -171,6 +203,8 @@ pub struct Slot<M> {
 pub struct Ring<M> {
     slots: Vec<Slot<M>>,
     free: Vec<SlotId>,
+    /// Slots below this number were in use before.
+    committed: u32,
 }
 
 impl<M: SlotMemory> Ring<M> {
@@ -178,7 +212,7 @@ impl<M: SlotMemory> Ring<M> {
     pub fn new(memory: Vec<M>) -> Self {
         let free = (0..memory.len() as u32).rev().map(SlotId).collect();
         let slot = |memory| Slot { memory, state: State::Free, batch: Batch::default(), pins: 0, lane: 0 };
-        Self { slots: memory.into_iter().map(slot).collect(), free }
+        Self { slots: memory.into_iter().map(slot).collect(), free, committed: 0 }
     }
 
     /// Slots in all.
@@ -215,6 +249,15 @@ impl<M: SlotMemory> Ring<M> {
     /// Takes the slot that was used last.
     pub fn take(&mut self, lane: u32) -> Option<SlotId> {
         let id = self.free.pop()?;
+        if id.0 >= self.committed {
+            // The stack gives new slots in their order.
+            self.committed = id.0 + 1;
+            if !self.slot_mut(id).memory.commit() {
+                // Neither this one nor those that were never used: they are not there.
+                self.free.retain(|other| other.0 < id.0);
+                return self.take(lane);
+            }
+        }
         let slot = self.slot_mut(id);
         slot.state = State::Open;
         slot.lane = lane;
@@ -225,6 +268,8 @@ impl<M: SlotMemory> Ring<M> {
     /// Gives a slot back, now or when the writes of it that are under way have ended. True: now.
     pub fn give_back(&mut self, id: SlotId) -> bool {
         let slot = self.slot_mut(id);
+        // The account is no part of what is being written out.
+        slot::free(slot.memory.bytes_mut());
         if slot.pins > 0 {
             slot.state = State::Resolved;
             return false;
@@ -232,6 +277,11 @@ impl<M: SlotMemory> Ring<M> {
         slot.state = State::Free;
         self.free.push(id);
         true
+    }
+
+    /// Leaves a slot as it is, for the next process to find; it is not used again.
+    pub fn leave(&mut self, id: SlotId) {
+        self.slot_mut(id).state = State::Resolved;
     }
 
     /// Every slot that holds something, with its number.
@@ -250,7 +300,7 @@ mod tests {
 
     #[test]
     fn the_slot_used_last_is_taken_first() {
-        let mut ring = Ring::new(vec![vec![0u8; 8]; 3]);
+        let mut ring = Ring::new(vec![vec![0u8; 2_048]; 3]);
         let (first, second) = (ring.take(0), ring.take(0));
         assert_eq!((first, second), (Some(SlotId(0)), Some(SlotId(1))));
         assert!(ring.give_back(SlotId(0)));
@@ -259,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_slot_that_is_being_written_out_is_not_free_before_the_write_ends() {
-        let mut ring = Ring::new(vec![vec![0u8; 8]; 2]);
+        let mut ring = Ring::new(vec![vec![0u8; 2_048]; 2]);
         let id = ring.take(0).expect("free");
         ring.slot_mut(id).pins = 1;
         assert!(!ring.give_back(id));

@@ -4,17 +4,24 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 
-use super::codec::answers::{ApiRange, Metadata, Node, PartitionMetadata, Produced, ProducerId, TopicMetadata};
+use super::batch::Out;
+use super::codec::answers::{
+    ApiRange, Metadata, Node, PartitionMetadata, Produced, ProducerId, SaslHandshake, TopicMetadata,
+};
 use super::codec::broker_side::{self, Asked, Body};
 use super::codec::requests;
-use super::event::{Action, Appended, ConnId, Event, Level, SlotId};
-use super::options::LaneId;
+use super::event::{Action, Appended, ConnId, Event, Level, SlotId, Ticket};
+use super::options::{LaneId, SinkSpec};
+use super::producer::Outcome;
 use super::retry::Rng;
 use super::shipper::Shipper;
+use super::sim_disk::Disk;
+use super::sim_sasl::{Guard, Verdict};
+use super::stored::FrameRef;
 use crate::base::time::Now;
 use crate::base::{Mono, Wall};
 
-const MS: u64 = 1_000_000;
+pub const MS: u64 = 1_000_000;
 
 /// How bad the weather is: each number is one in so many; 0: never.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,7 +80,7 @@ struct Conn {
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Happening {
+pub enum Happening {
     Connected(ConnId),
     Refused(ConnId),
     Written(ConnId),
@@ -81,6 +88,8 @@ enum Happening {
     Arrived(ConnId, Vec<u8>),
     Answered(ConnId, Vec<u8>),
     Closed(ConnId),
+    Spilled(SlotId, Option<Vec<u8>>),
+    Loaded(SlotId, Option<FrameRef>),
     Tick,
 }
 
@@ -99,6 +108,10 @@ pub struct Sim {
     pub forced_error: Option<i16>,
     pub deny_producer_id: bool,
     pub garbage: bool,
+    /// The brokers want SASL.
+    pub sasl: Option<Guard>,
+    /// SASL is never answered.
+    pub silent_sasl: bool,
     pub reports: Vec<(Level, String)>,
     pub connects: u64,
     pub metadata_asked: u64,
@@ -109,10 +122,18 @@ pub struct Sim {
     serial: u64,
     /// Per lane, in order: the numbers that were accepted.
     pub accepted: Vec<(LaneId, Vec<u64>)>,
+    /// The spool.
+    pub disk: Disk,
+    /// The sinks of lanes that may be stored, by the lanes' content key.
+    pub sinks: HashMap<u64, SinkSpec>,
+    /// What was told to those who wait, in order.
+    pub settled: Vec<(Ticket, Outcome)>,
 }
 
 pub fn all_versions() -> Vec<ApiRange> {
-    [(0, 0, 13), (3, 0, 13), (18, 0, 4), (22, 0, 5)].map(|(key, min, max)| ApiRange { key, min, max }).to_vec()
+    [(0, 0, 13), (3, 0, 13), (18, 0, 4), (22, 0, 5), (17, 0, 1), (36, 0, 2)]
+        .map(|(key, min, max)| ApiRange { key, min, max })
+        .to_vec()
 }
 
 impl Sim {
@@ -130,6 +151,8 @@ impl Sim {
             forced_error: None,
             deny_producer_id: false,
             garbage: false,
+            sasl: None,
+            silent_sasl: false,
             reports: Vec::new(),
             connects: 0,
             metadata_asked: 0,
@@ -139,6 +162,9 @@ impl Sim {
             queue: BinaryHeap::new(),
             serial: 0,
             accepted: Vec::new(),
+            disk: Disk::default(),
+            sinks: HashMap::new(),
+            settled: Vec::new(),
         };
         sim.later(50 * MS, Happening::Tick);
         sim
@@ -149,7 +175,7 @@ impl Sim {
         Now { mono: Mono::from_ns(self.now_ns), wall }
     }
 
-    fn chance(&mut self, one_in: u64) -> bool {
+    pub fn chance(&mut self, one_in: u64) -> bool {
         one_in > 0 && self.rng.below(one_in) == 0
     }
 
@@ -158,7 +184,7 @@ impl Sim {
         self.queue.push(Reverse((ns, self.serial, what)));
     }
 
-    fn later(&mut self, ns: u64, what: Happening) {
+    pub fn later(&mut self, ns: u64, what: Happening) {
         self.at(self.now_ns + ns, what);
     }
 
@@ -175,6 +201,11 @@ impl Sim {
 
     /// Hands over the lane's next entry, of about `len` bytes.
     pub fn append(&mut self, lane: LaneId, len: usize) -> Appended {
+        self.append_with(None, lane, len)
+    }
+
+    /// The same, with somebody who waits for it.
+    pub fn append_with(&mut self, ticket: Option<Ticket>, lane: LaneId, len: usize) -> Appended {
         let at = self.accepted.iter().position(|(other, _)| *other == lane).unwrap_or_else(|| {
             self.accepted.push((lane, Vec::new()));
             self.accepted.len() - 1
@@ -182,7 +213,11 @@ impl Sim {
         let number = self.accepted[at].1.last().map_or(0, |last| last + 1);
         let text = format!("{{\"lane\":{at},\"n\":{number},\"pad\":\"{}\"}}", "x".repeat(len));
         let now = self.now();
-        let appended = self.shipper.append(lane, now, &mut |out| out.push(text.as_bytes()));
+        let render = &mut |out: &mut Out<'_>| out.push(text.as_bytes());
+        let appended = match ticket {
+            Some(ticket) => self.shipper.append_with(ticket, lane, now, render),
+            None => self.shipper.append(lane, now, render),
+        };
         if appended == Appended::Accepted {
             self.accepted[at].1.push(number);
         }
@@ -237,6 +272,8 @@ impl Sim {
                 self.tell(conn, Event::Closed { conn, reason: "connection reset" });
                 self.break_off(conn);
             }
+            Happening::Spilled(slot, bytes) => self.spilled(slot, bytes),
+            Happening::Loaded(slot, frame) => self.loaded(slot, frame),
             Happening::Tick => self.tick(),
         }
     }
@@ -249,7 +286,7 @@ impl Sim {
     }
 
     /// Carries out what the shipper asks, and looks after it.
-    fn after(&mut self) {
+    pub fn after(&mut self) {
         while let Some(action) = self.shipper.poll_action() {
             match action {
                 Action::Connect { conn, host, .. } => self.connect(conn, &host),
@@ -259,7 +296,15 @@ impl Sim {
                     self.write(conn, Some(slot), bytes, range);
                 }
                 Action::Close { conn } => self.break_off(conn),
+                Action::Spill { slot, range, .. } => {
+                    let bytes = self.shipper.slot_bytes(slot)[range].to_vec();
+                    self.spill(slot, bytes);
+                }
+                Action::Load { frame, slot } => self.load(frame, slot),
+                Action::Restate { frame, bytes } => self.restate_frame(frame, &bytes),
+                Action::FrameDone { frame } => self.frame_done(frame),
                 Action::Report { level, text } => self.reports.push((level, text)),
+                Action::Settled { ticket, outcome } => self.settled.push((ticket, outcome)),
             }
         }
         self.shipper.check_accounting().expect("the accounting holds");
@@ -323,6 +368,17 @@ impl Sim {
         self.later(delay, Happening::Sent(id, slot, bytes, range.start));
     }
 
+    /// Every connection of a gateway that is gone; what it had written may still arrive, but nobody hears of anything. Returns a
+    /// number that no connection had.
+    pub fn break_all(&mut self) -> u64 {
+        self.conns.values_mut().for_each(|conn| conn.open = false);
+        let old = std::mem::take(&mut self.queue);
+        let left =
+            old.into_iter().filter(|Reverse((_, _, what))| matches!(what, Happening::Arrived(..) | Happening::Tick));
+        self.queue = left.collect();
+        self.conns.keys().map(|conn| conn.0 + 1).max().unwrap_or(0)
+    }
+
     fn break_off(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.open = false;
@@ -382,8 +438,22 @@ impl Sim {
             return;
         }
         assert_eq!(u32::from_be_bytes(bytes[..4].try_into().expect("size")) as usize, bytes.len() - 4);
-        let answer =
-            if self.garbage { b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec() } else { self.serve(broker, bytes) };
+        let asked = broker_side::read(&bytes[4..]);
+        let is_sasl = matches!(asked.body, Body::SaslHandshake { .. } | Body::SaslAuthenticate { .. });
+        let verdict = self.sasl.as_mut().map_or(Verdict::Pass, |guard| guard.take(id, &asked, self.now_ns));
+        if matches!(verdict, Verdict::Close) {
+            self.later(0, Happening::Closed(id));
+        }
+        if matches!(verdict, Verdict::Close) || (is_sasl && self.silent_sasl) {
+            return;
+        }
+        let answer = if let Verdict::Answer(answer) = verdict {
+            answer
+        } else if self.garbage {
+            b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()
+        } else {
+            self.serve(broker, &asked)
+        };
         if hang {
             return;
         }
@@ -410,8 +480,7 @@ impl Sim {
         }
     }
 
-    fn serve(&mut self, broker: i32, bytes: &[u8]) -> Vec<u8> {
-        let asked = broker_side::read(&bytes[4..]);
+    fn serve(&mut self, broker: i32, asked: &Asked) -> Vec<u8> {
         let correlation = asked.correlation;
         match &asked.body {
             Body::ApiVersions => {
@@ -433,7 +502,11 @@ impl Sim {
                 let answer = ProducerId { throttle_ms: 0, error, id: self.next_pid, epoch: 0 };
                 broker_side::producer_id(correlation, asked.version, &answer)
             }
-            Body::Produce(_) => self.produce(broker, &asked),
+            Body::Produce(_) => self.produce(broker, asked),
+            Body::SaslHandshake { .. } | Body::SaslAuthenticate { .. } => {
+                let answer = SaslHandshake { error: 34, ..SaslHandshake::default() };
+                broker_side::sasl_handshake(correlation, asked.version, &answer)
+            }
         }
     }
 
@@ -582,6 +655,7 @@ impl Partition {
             }
         }
         for record in records {
+            super::trace_tests::assert_numbered(&record);
             self.log.push(record.value.expect("a value").to_vec());
             self.keys.push(record.key.map(|key| key.to_vec()));
         }

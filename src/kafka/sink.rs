@@ -2,6 +2,8 @@
 
 use super::metadata::{Brokers, Schedule, Topic};
 use super::options::{Acks, Mode, SinkSpec};
+use super::sasl::Salted;
+use super::security::Credentials;
 use crate::base::limits::IN_FLIGHT_BATCHES;
 
 /// What is wrong with a sink, as far as it was said.
@@ -11,6 +13,10 @@ pub enum Trouble {
     Unreachable,
     /// What answers is not a Kafka, or too old a one.
     NotKafka,
+    /// Its TLS is none that we take, or that takes us.
+    Tls,
+    /// It does not take our credentials.
+    Denied,
 }
 
 /// One sink.
@@ -26,12 +32,20 @@ pub struct Sink {
     pub brokers: Brokers,
     /// Topics of its lanes.
     pub topics: Vec<Topic>,
+    /// [`cluster_hash`] of the cluster's id; 0: not told.
+    pub cluster: u64,
     /// When Metadata is asked for.
     pub metadata: Schedule,
     /// True once the cluster refused to give producer ids.
     pub idempotence_denied: bool,
     /// What was said to be wrong, until it is well again.
     pub trouble: Option<Trouble>,
+    /// Keys of nodes that do not take us while others do, as far as it was said.
+    pub refused_by: Vec<u32>,
+    /// What the broker that named the others was told; they are told the same.
+    pub learnt_sasl: Option<Credentials>,
+    /// Passwords that were salted for a connection before.
+    pub salted: Vec<Salted>,
 }
 
 impl Sink {
@@ -44,9 +58,13 @@ impl Sink {
             slots: 0,
             brokers,
             topics: Vec::new(),
+            cluster: 0,
             metadata: Schedule::default(),
             idempotence_denied: false,
             trouble: None,
+            refused_by: Vec::new(),
+            learnt_sasl: None,
+            salted: Vec::new(),
         }
     }
 
@@ -54,7 +72,7 @@ impl Sink {
     pub const fn window(&self) -> u32 {
         match self.spec.mode {
             Mode::Async => IN_FLIGHT_BATCHES as u32,
-            Mode::Sync => 1,
+            Mode::Sync | Mode::Held => 1,
         }
     }
 
@@ -76,5 +94,22 @@ impl Sink {
     pub fn name(&self) -> String {
         let list: Vec<String> = self.spec.bootstrap.iter().map(|(host, port)| format!("{host}:{port}")).collect();
         list.join(",")
+    }
+}
+
+/// A cluster's id as a number that stays (FNV-1a, 64 bits): whether a batch was sent to this cluster shows by it. Never 0.
+pub fn cluster_hash(id: &str) -> u64 {
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    id.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, mix).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cluster_hash;
+
+    #[test]
+    fn the_hash_is_fnv_1a_so_that_it_stays_from_version_to_version() {
+        assert_eq!(cluster_hash("a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(cluster_hash("foobar"), 0x8594_4171_f739_67e8);
     }
 }

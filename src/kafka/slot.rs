@@ -2,7 +2,7 @@
 //! file that outlives the process; with the account the next one finds every entry that was accepted, whenever this one was killed.
 //!
 //! ```text
-//! 0 magic │ 4 state │ 5 which progress │ 6 which `Stored` │ 64 progress ×2 │ 192 `Stored` ×2 │ 448 … 512
+//! 0 magic │ 4 state │ 5 which progress │ 6 which `Stored` │ 16 progress ×2 │ 160 `Stored` ×2 │ 416 … 504 (`batch::TRACE_AT`)
 //! ```
 //! Whatever is more than one byte stands there twice: the copy that does not count is written, then one byte makes it count. A
 //! process can be killed between any two stores and leaves the one or the other, never half. (What the *machine* leaves when it
@@ -10,27 +10,24 @@
 
 use std::sync::atomic::{Ordering, compiler_fence};
 
-use super::batch::{HEADROOM_BYTES, Identity, OpenBatch, PROGRESS_BYTES, RECORDS_START, records_end, write_header};
-use super::head::HEAD_BYTES_MAX;
+use super::batch::{Identity, OpenBatch, PROGRESS_BYTES, RECORDS_START, TRACE_AT, records_end, write_header};
 use super::stored::{STORED_BYTES, Stored};
 
 /// Bytes at the front of a slot that are its account.
-pub const ACCOUNT_BYTES: usize = 512;
+pub const ACCOUNT_BYTES: usize = TRACE_AT;
 
 const MAGIC: [u8; 4] = *b"TGS1";
 const STATE_AT: usize = 4;
 const PROGRESS_TURN_AT: usize = 5;
 const STORED_TURN_AT: usize = 6;
-const PROGRESS_AT: usize = 64;
+const PROGRESS_AT: usize = 16;
 const STORED_AT: usize = PROGRESS_AT + 2 * PROGRESS_BYTES;
 
 const FREE: u8 = 0;
 const OPEN: u8 = 1;
 const SEALED: u8 = 2;
 
-const _: () = assert!(STORED_AT + 2 * STORED_BYTES <= ACCOUNT_BYTES);
-const _: () =
-    assert!(ACCOUNT_BYTES + HEAD_BYTES_MAX <= HEADROOM_BYTES, "the Produce head does not reach into the account");
+const _: () = assert!(STORED_AT + 2 * STORED_BYTES <= TRACE_AT);
 
 /// Why a slot's account cannot be believed: its entries are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +75,12 @@ pub fn free(memory: &mut [u8]) {
     publish(memory, STATE_AT, FREE);
 }
 
+/// What is said of the batch in the slot.
+pub fn account(memory: &[u8]) -> Option<Stored> {
+    let turn = usize::from(memory.get(STORED_TURN_AT)? & 1);
+    Stored::read(memory.get(STORED_AT + turn * STORED_BYTES..)?).ok()
+}
+
 /// True if something lies in the slot.
 pub fn is_used(memory: &[u8]) -> bool {
     memory.len() > RECORDS_START && memory[..4] == MAGIC && memory[STATE_AT] != FREE
@@ -92,8 +95,7 @@ pub fn recover(memory: &mut [u8]) -> Result<Option<Stored>, Damage> {
     if !is_used(memory) {
         return Ok(None);
     }
-    let at = STORED_AT + usize::from(memory[STORED_TURN_AT] & 1) * STORED_BYTES;
-    let mut stored = Stored::read(&memory[at..]).map_err(|_| Damage::Account)?;
+    let mut stored = account(memory).ok_or(Damage::Account)?;
     match memory[STATE_AT] {
         OPEN => {
             let mut batch = open_batch(memory).ok_or(Damage::Account)?;
@@ -121,8 +123,7 @@ pub fn recover(memory: &mut [u8]) -> Result<Option<Stored>, Damage> {
 /// alone. True if that was so.
 pub fn drop_carried(earlier: &mut [u8], later: &[u8]) -> bool {
     let whose = |memory: &[u8]| {
-        let at = STORED_AT + usize::from(memory[STORED_TURN_AT] & 1) * STORED_BYTES;
-        let stored = Stored::read(&memory[at..]).ok()?;
+        let stored = account(memory)?;
         (is_used(memory) && memory[STATE_AT] == OPEN).then_some((stored.lane, stored.origin, stored.number))
     };
     let (Some(one), Some(other)) = (whose(earlier), whose(later)) else { return false };

@@ -11,6 +11,8 @@ pub enum LostReason {
     Retries,
     /// The shutdown's deadline came first.
     Shutdown,
+    /// Its frame in the spool cannot be read any more.
+    Spool,
 }
 
 /// Entries lost, by reason.
@@ -24,12 +26,14 @@ pub struct Lost {
     pub retries: u64,
     /// See [`LostReason::Shutdown`].
     pub shutdown: u64,
+    /// See [`LostReason::Spool`].
+    pub spool: u64,
 }
 
 impl Lost {
     /// All of them.
     pub const fn total(&self) -> u64 {
-        self.refused + self.too_large + self.retries + self.shutdown
+        self.refused + self.too_large + self.retries + self.shutdown + self.spool
     }
 
     /// Counts `entries` more.
@@ -39,6 +43,7 @@ impl Lost {
             LostReason::TooLarge => self.too_large += entries,
             LostReason::Retries => self.retries += entries,
             LostReason::Shutdown => self.shutdown += entries,
+            LostReason::Spool => self.spool += entries,
         }
     }
 }
@@ -46,8 +51,10 @@ impl Lost {
 /// One shipper's numbers. Always: `accepted == delivered + held + in_doubt + lost.total()`, in entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Entries taken into the ring.
+    /// Entries taken into the ring, and those of earlier runs that were found.
     pub accepted: u64,
+    /// Of these, entries of earlier runs.
+    pub recovered: u64,
     /// Entries that Kafka acknowledged.
     pub delivered: u64,
     /// Entries that may or may not be in Kafka.
@@ -58,6 +65,10 @@ pub struct Stats {
     pub dropped: u64,
     /// Entries refused because they are larger than a message may be.
     pub too_large: u64,
+    /// Gauge: entries in the spool and not in the ring.
+    pub spooled: u64,
+    /// Batches written to the spool.
+    pub batches_spilled: u64,
     /// Batches sent, again or for the first time.
     pub batches_sent: u64,
     /// Batches sent again.

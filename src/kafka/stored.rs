@@ -95,6 +95,11 @@ pub enum Unreadable {
 }
 
 impl Stored {
+    /// Entries that are not resolved.
+    pub const fn entries_left(&self) -> u64 {
+        self.sealed.entries.saturating_sub(self.skip)
+    }
+
     /// Bytes of the batch behind it.
     pub const fn batch_bytes(&self) -> usize {
         self.sealed.end - HEADROOM_BYTES

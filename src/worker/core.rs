@@ -13,6 +13,7 @@ use super::pool::Pools;
 use super::scratch::Scratches;
 use super::settings::Settings;
 use super::ship::Ship;
+use super::spool::{RecoveredLane, Spool};
 use crate::base::counters::{CoreCounters, Counter};
 use crate::config::publish::{Board, Stage};
 use crate::http::date::imf_fixdate;
@@ -22,8 +23,10 @@ use crate::io::clock::Clock;
 use crate::io::deadline::{Deadlines, TICK_MS};
 use crate::io::duplex::caught;
 use crate::io::listener::Listener;
+use crate::io::ring_memory::{MappedSlot, RingHeader};
 use crate::io::{driver, process, ring_memory};
 use crate::kafka::Shipper;
+use crate::kafka::trace::Stream;
 use crate::log::{CaptureBudget, RenderState};
 
 /// Milliseconds between two looks at the idle upstream connections.
@@ -31,7 +34,9 @@ const POOL_SWEEP_MS: u64 = 1_000;
 /// Milliseconds of the shutdown timeout, at most, that are kept for flushing records once exchanges had theirs (a quarter of it, if
 /// that is less).
 const FLUSH_MS: u64 = 5_000;
-/// Times that a core looks, 5 ms apart, whether exchanges that it cut have ended.
+/// Milliseconds that a shutdown may take, behind its timeout, to write to the spool what Kafka did not take.
+const STOW_MS: u64 = 5_000;
+/// Times that a core looks, 5 ms apart, whether exchanges that it ended have ended.
 const CUT_LOOKS: usize = 20;
 /// Milliseconds to wait after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE_MS: u64 = 50;
@@ -48,6 +53,8 @@ pub struct Start {
     pub listeners: Vec<TcpListener>,
     /// Options that do not change while the process runs.
     pub settings: Settings,
+    /// What earlier runs left for this core to deliver.
+    pub recovered: Vec<RecoveredLane>,
 }
 
 /// What was left when the core ended.
@@ -55,6 +62,8 @@ pub struct Start {
 pub struct Left {
     /// Entries that were accepted and did not reach Kafka, in this run.
     pub lost: u64,
+    /// Entries that the next run will find and deliver.
+    pub kept: u64,
 }
 
 /// The Date field's value of one second: formatted once, whoever asks for it.
@@ -119,16 +128,19 @@ pub fn run(start: Start) -> io::Result<Left> {
 
 impl Core {
     fn new(start: Start) -> io::Result<(Rc<Self>, crate::io::bell::Ear)> {
-        let Start { index, board, ear, listeners, settings } = start;
+        let Start { index, board, ear, listeners, settings, recovered } = start;
         let (clock, deadlines) = (Rc::new(Clock::default()), Rc::new(Deadlines::default()));
-        let slots = ring_memory::map(settings.slot_count, settings.slot_bytes)?;
-        let mut shipping = settings.shipping.clone();
-        shipping.seed = shipping.seed.wrapping_add(index as u64);
-        let shipper = Shipper::new(slots, shipping);
-        let ship = Ship::new(shipper, index, Arc::clone(&board), Rc::clone(&clock), Rc::clone(&deadlines));
+        let shipper = shipper(&settings, index)?;
+        let spool = settings.spool.clone().map(|options| Spool::new(options, index, Rc::clone(&clock)));
+        if let Some(spool) = &spool {
+            monoio::spawn(Rc::clone(spool).run());
+            monoio::spawn(Rc::clone(spool).sync_timer());
+        }
+        let ship = Ship::new(shipper, spool, index, Arc::clone(&board), Rc::clone(&clock), Rc::clone(&deadlines));
         let listeners = listeners.into_iter().map(Listener::new).collect::<io::Result<Vec<_>>>()?;
         let counters = Arc::clone(board.counters(index));
         deadlines.sweep(clock.mono().ms());
+        ship.waiters.sweep(clock.mono().ms());
         let capture_budget = RefCell::new(CaptureBudget::new(settings.body_capture_bytes));
         let date = DateText::of(clock.now().wall.unix_s());
         let core = Rc::new(Self {
@@ -152,6 +164,7 @@ impl Core {
             next_serial: Cell::new(1),
             listeners,
         });
+        core.ship.adopt(recovered);
         Ok((core, ear.listen()?))
     }
 
@@ -202,6 +215,7 @@ impl Core {
             monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
             let now_ms = self.clock.mono().ms();
             self.deadlines.sweep(now_ms);
+            self.ship.waiters.sweep(now_ms);
             self.turn_date();
             if now_ms >= pools_due_ms {
                 pools_due_ms = now_ms + POOL_SWEEP_MS;
@@ -279,9 +293,13 @@ impl Core {
         });
         let leave = |core: &Self| core.board.stage() == Stage::Exit || core.clock.mono() >= deadline;
         let now = self.clock.now();
-        self.ship.with(|shipper| shipper.flush(now));
+        self.ship.with(|shipper| shipper.drain(now));
         while self.open.get() > 0 && !leave(&self) && self.clock.mono() < exchanges_until {
             monoio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if self.ship.waiters.count() > 0 {
+            self.ship.waiters.end_all();
+            self.wait_for_ends().await;
         }
         if self.open.get() > 0 {
             self.cut_exchanges().await;
@@ -289,14 +307,17 @@ impl Core {
         self.pools.close();
         let now = self.clock.now();
         self.ship.with(|shipper| shipper.flush(now));
-        while self.ship.with(|shipper| shipper.held_entries()) > 0 && !leave(&self) {
+        while self.ship.with(|shipper| shipper.held_in_ring()) > 0 && !leave(&self) {
             monoio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if self.board.stage() != Stage::Exit {
+            self.ship.stow(self.clock.mono().plus_ms(STOW_MS)).await;
         }
         let now = self.clock.now();
         self.ship.with(|shipper| shipper.give_up(now));
         self.ship.end();
         self.publish_counters();
-        Left { lost: self.ship.lost() }
+        self.ship.left()
     }
 }
 
@@ -306,6 +327,12 @@ impl Core {
         log::warn!("core {}: {} connections are cut: they did not end in time", self.index, self.open.get());
         self.cutting.set(true);
         self.deadlines.shut_down_all();
+        self.ship.waiters.end_all();
+        self.wait_for_ends().await;
+    }
+
+    /// Gives exchanges that have every reason to end a moment to do so.
+    async fn wait_for_ends(&self) {
         for _ in 0..CUT_LOOKS {
             if self.open.get() == 0 {
                 break;
@@ -313,6 +340,20 @@ impl Core {
             monoio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// The core's shipper, over a ring that outlives the process if there is a place for it.
+fn shipper(settings: &Settings, index: usize) -> io::Result<Shipper<MappedSlot>> {
+    let mut options = settings.shipping.clone();
+    options.seed = options.seed.wrapping_add(index as u64);
+    options.origin.core = index as u32;
+    options.trace = options.trace.map(|gateway| Stream { core: index as u32, ..gateway });
+    let (count, slot_bytes) = (settings.slot_count, settings.slot_bytes);
+    let slots = match &settings.ring {
+        Some(directory) => ring_memory::map_file(directory, RingHeader { origin: options.origin, count, slot_bytes })?,
+        None => ring_memory::map(count, slot_bytes)?,
+    };
+    Ok(Shipper::new(slots, options))
 }
 
 /// splitmix64's finisher: every bit of the input moves every bit of the output.

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::admin;
 use super::connection::{After, Client};
 use super::core::Core;
+use super::hold;
 use super::live::Live;
 use super::proxy;
 use super::record::{self, View};
@@ -17,6 +19,9 @@ use crate::http::reply::{self, Content, ROUTE_NOT_FOUND, Reply};
 use crate::http::request::BodyLength;
 use crate::http::uri;
 use crate::route::{RouteIndex, RouteQuery, UriParams};
+
+/// Between two looks whether the ring has room again.
+const ROOM_PAUSE: Duration = Duration::from_millis(5);
 
 /// Serves the request whose head stands in `client.input`.
 pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) -> After {
@@ -33,14 +38,36 @@ pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) ->
     let live = core.live();
     let route = find(client, scratch, &live, core);
     record::filter(core, client, scratch, &live, route);
+    if live.snapshot.holds_back {
+        hold_back(core, scratch, &live, route).await;
+    }
+    if let Some(hold) = record::hold(&live, route, &scratch.silent) {
+        hold::begin(core, scratch, hold);
+    }
     start_captures(core, scratch, route.map_or(live.snapshot.global_captures, |route| route.captures));
     let after = match route.map(|route| (route, route.upstream)) {
         None => answer_with(core, client, scratch, 404, ROUTE_NOT_FOUND).await,
         Some((_, RouteUpstream::Missing(status))) => answer(core, client, scratch, status).await,
         Some((route, RouteUpstream::Index(index))) => proxy::run(core, client, scratch, &live, route, index).await,
     };
+    if !scratch.tail.is_held() {
+        record::record(core, client, scratch, &live, route);
+        return after;
+    }
+    hold::enter(core, client, scratch);
     record::record(core, client, scratch, &live, route);
-    after
+    hold::release(core, client, scratch, after).await
+}
+
+/// Waits while a logger whose overflow is `backpressure` has no room for the record of this request. Ends with the drain.
+async fn hold_back(core: &Core, scratch: &Scratch, live: &Live, route: Option<&RouteSpec>) {
+    let full = || record::held_back(core, scratch, live, route);
+    if full() {
+        core.counters.add(Counter::RequestsHeldBack, 1);
+        while full() && !core.draining.get() {
+            monoio::time::sleep(ROOM_PAUSE).await;
+        }
+    }
 }
 
 /// Normalised path, host, and who the client is.
@@ -124,13 +151,10 @@ async fn answer_with(
     };
     scratch.head_down.clear();
     let head_bytes = reply::write_reply(&mut scratch.head_down, &reply, &mut scratch.sent);
-    client.deadline.set_send_ms(core.settings.send_timeout_ms);
-    let (result, head_down) = client.socket.write_all(std::mem::take(&mut scratch.head_down)).await;
-    client.deadline.clear_send();
-    scratch.head_down = head_down;
+    let is_sent = send_reply(core, client, scratch).await;
     let facts = &mut scratch.facts;
     facts.status = status;
-    if result.is_err() {
+    if !is_sent {
         return After::Close;
     }
     facts.sent_bytes = scratch.head_down.len() as u64;
@@ -140,6 +164,19 @@ async fn answer_with(
         After::Keep if !keep_alive => After::Close,
         other => other,
     }
+}
+
+/// Sends what stands in `scratch.head_down`, or keeps it if it is held: the only part of a reply is its last.
+async fn send_reply(core: &Core, client: &mut Client, scratch: &mut Scratch) -> bool {
+    if scratch.tail.is_held() {
+        scratch.tail.keep(&scratch.head_down);
+        return true;
+    }
+    client.deadline.set_send_ms(core.settings.send_timeout_ms);
+    let (result, head_down) = client.socket.write_all(std::mem::take(&mut scratch.head_down)).await;
+    client.deadline.clear_send();
+    scratch.head_down = head_down;
+    result.is_ok()
 }
 
 /// A body that nobody reads: skipped if it is here already, otherwise the connection cannot go on.

@@ -9,7 +9,7 @@ use super::core::Core;
 use super::pool::NodePool;
 use super::ship::Ship;
 use crate::config::publish::Board;
-use crate::config::snapshot::{LoggerSpec, Snapshot, UpstreamSpec, authority};
+use crate::config::snapshot::{Snapshot, UpstreamSpec, authority};
 use crate::io::socket::Target;
 use crate::kafka::LaneId;
 use crate::upstream::{Balancer, NodeSet};
@@ -113,8 +113,9 @@ impl Lives {
         let (version, snapshot) = core.board.current();
         let old = self.current.borrow_mut().take();
         let upstreams = upstream_states(core, &snapshot, old.as_deref());
-        let lanes = snapshot.loggers.iter().map(|logger| lane(core, logger)).collect::<Vec<_>>();
+        let lanes = snapshot.loggers.iter().map(|logger| core.ship.lane(logger)).collect::<Vec<_>>();
         self.lane_uses.add(&lanes);
+        core.ship.adopt_for(&snapshot.loggers);
         let live = Live {
             snapshot,
             upstreams,
@@ -151,11 +152,4 @@ fn upstream_state(core: &Core, spec: &UpstreamSpec, nodes: &Arc<NodeSet>) -> Ups
         address_texts: nodes.nodes().iter().map(|node| node.address.to_string()).collect(),
         authorities: nodes.nodes().iter().map(|node| authority(&node.host, node.port, spec.scheme)).collect(),
     }
-}
-
-fn lane(core: &Core, logger: &LoggerSpec) -> LaneId {
-    core.ship.with(|shipper| {
-        let sink = shipper.sink(&logger.sink);
-        shipper.lane(&logger.lane(sink))
-    })
 }

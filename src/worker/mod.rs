@@ -5,6 +5,7 @@ mod chunks;
 mod connection;
 mod core;
 mod exchange;
+mod hold;
 mod live;
 mod pool;
 mod proxy;
@@ -16,6 +17,7 @@ mod ship;
 pub mod spool;
 mod transfer;
 mod upload;
+mod waiters;
 
 pub use self::core::{Left, Start, run};
 pub use settings::Settings;

@@ -4,11 +4,14 @@ use std::rc::Rc;
 
 use super::connection::Client;
 use super::core::Core;
+use super::hold;
 use super::live::Live;
 use super::scratch::Scratch;
+use super::waiters::Waiter;
 use crate::base::counters::Counter;
 use crate::base::time::Now;
-use crate::config::snapshot::{BodyRule, LoggerIndex, LoggerSpec, PassHost, RouteSpec, RouteUpstream};
+use crate::config::snapshot::{BodyRule, Hold, LoggerIndex, LoggerSpec, PassHost, RouteSpec, RouteUpstream};
+use crate::kafka::{Appended, Out, Overflow};
 use crate::log::body::Cut;
 use crate::log::exchange::{Captured, ClientView, Exchange, Forwarded, Head, RequestView, ResponseView, UpstreamView};
 use crate::log::{Include, Variable};
@@ -41,6 +44,16 @@ fn loggers<'a>(live: &'a Live, route: Option<&'a RouteSpec>) -> impl Iterator<It
     live.snapshot.global_loggers.iter().chain(own).copied()
 }
 
+/// How the response waits for its records, if a logger that will write one wants it to.
+pub fn hold(live: &Live, route: Option<&RouteSpec>, silent: &[LoggerIndex]) -> Option<Hold> {
+    let hold = route.map_or(live.snapshot.global_hold, |route| route.hold)?;
+    if silent.is_empty() {
+        return Some(hold);
+    }
+    let wanted = loggers(live, route).filter(|logger| !silent.contains(logger));
+    wanted.filter_map(|logger| live.snapshot.logger(logger).hold).reduce(Hold::max)
+}
+
 /// Appends an entry to the lane of every logger that wants one.
 pub fn record(core: &Rc<Core>, client: &Client, scratch: &mut Scratch, live: &Live, route: Option<&RouteSpec>) {
     let mut wanted = loggers(live, route).filter(|logger| !scratch.silent.contains(logger)).peekable();
@@ -48,7 +61,8 @@ pub fn record(core: &Rc<Core>, client: &Client, scratch: &mut Scratch, live: &Li
         let view = View { core, client, scratch, live, route };
         let end = core.clock.now();
         let exchange = view.exchange(end);
-        wanted.for_each(|logger| append(core, live, logger, &exchange));
+        let waiter = hold::waiter(scratch);
+        wanted.for_each(|logger| append(core, live, logger, &exchange, waiter));
     }
     for body in [&mut scratch.request_body, &mut scratch.response_body] {
         if body.cut() == Cut::Budget {
@@ -58,7 +72,15 @@ pub fn record(core: &Rc<Core>, client: &Client, scratch: &mut Scratch, live: &Li
     }
 }
 
-fn append(core: &Rc<Core>, live: &Live, logger: LoggerIndex, exchange: &Exchange<'_>) {
+/// True if a logger of this request has no room for its record and makes requests wait.
+pub fn held_back(core: &Core, scratch: &Scratch, live: &Live, route: Option<&RouteSpec>) -> bool {
+    let waits = |logger: &LoggerIndex| live.snapshot.logger(*logger).sink.overflow == Overflow::Backpressure;
+    loggers(live, route)
+        .filter(|logger| waits(logger) && !scratch.silent.contains(logger))
+        .any(|logger| !core.ship.has_room(live.lanes[logger.0 as usize]))
+}
+
+fn append(core: &Rc<Core>, live: &Live, logger: LoggerIndex, exchange: &Exchange<'_>, waiter: Option<&Waiter>) {
     let place = logger.0 as usize;
     let spec: &LoggerSpec = &live.snapshot.loggers[place];
     let include = Include {
@@ -66,7 +88,19 @@ fn append(core: &Rc<Core>, live: &Live, logger: LoggerIndex, exchange: &Exchange
         response_body: rule_holds(spec.response_body.as_ref(), exchange),
     };
     let mut state = core.render_state.borrow_mut();
-    core.ship.append(live.lanes[place], exchange.end, &mut |out| spec.plan.render(&mut state, exchange, include, out));
+    let (lane, end) = (live.lanes[place], exchange.end);
+    let render = &mut |out: &mut Out<'_>| spec.plan.render(&mut state, exchange, include, out);
+    match (waiter, spec.hold) {
+        (Some(waiter), Some(hold)) => {
+            let ticket = waiter.ticket(hold.on_failure);
+            if core.ship.append_with(ticket, lane, end, render) != Appended::Accepted {
+                waiter.refused(hold.on_failure);
+            }
+        }
+        _ => {
+            core.ship.append(lane, end, render);
+        }
+    }
 }
 
 fn rule_holds(rule: Option<&BodyRule>, exchange: &Exchange<'_>) -> bool {

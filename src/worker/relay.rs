@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use super::chunks::{Outgoing, Recoder, put};
 use super::core::Core;
+use super::hold::Tail;
 use super::scratch::Facts;
 use super::transfer::Course;
 use crate::base::fault::{Fault, Kind, Side};
@@ -47,6 +48,8 @@ pub struct Download<'a> {
     pub upstream_deadline: &'a Deadline,
     /// For the record.
     pub capture: Capture<'a>,
+    /// What is held of it.
+    pub tail: &'a mut Tail,
     /// What is counted.
     pub facts: &'a mut Facts,
 }
@@ -66,7 +69,12 @@ impl Download<'_> {
     ) -> Result<bool, Fault> {
         match body {
             ResponseBody::None => {
-                self.send(head).await?;
+                if self.tail.is_held() {
+                    self.facts.sent_bytes += head.len() as u64;
+                    self.tail.keep(head);
+                } else {
+                    self.send(head).await?;
+                }
                 Ok(first.is_empty())
             }
             ResponseBody::Length(length) => self.counted(head, first, length).await,
@@ -86,14 +94,59 @@ impl Download<'_> {
         result
     }
 
+    /// Sends all of `head`, whether the response is held or not: it is not the response yet.
+    ///
+    /// # Errors
+    /// The client is gone or does not read.
+    pub async fn send_at_once(&mut self, head: &mut Vec<u8>) -> Result<(), Fault> {
+        let end = head.len();
+        let (result, bytes) = self.write(std::mem::take(head), end).await;
+        *head = bytes;
+        result
+    }
+
     async fn send_bytes(&mut self, bytes: Vec<u8>) -> (Result<(), Fault>, Vec<u8>) {
+        if self.tail.is_held() {
+            return self.send_late(bytes).await;
+        }
+        let end = bytes.len();
+        self.write(bytes, end).await
+    }
+
+    /// Keeps the last bytes of the response so far and sends those before them. All of them count as sent.
+    async fn send_late(&mut self, mut bytes: Vec<u8>) -> (Result<(), Fault>, Vec<u8>) {
+        let over = self.tail.overflow(bytes.len());
+        let mut result = Ok(());
+        if over.kept > 0 {
+            let kept = self.tail.take();
+            // They were counted when they came.
+            self.facts.sent_bytes -= over.kept as u64;
+            let (written, kept) = self.write(kept, over.kept).await;
+            self.tail.put_back(kept, over.kept);
+            result = written;
+        }
+        if over.new > 0 && result.is_ok() {
+            self.tail.passed_on();
+            (result, bytes) = self.write(bytes, over.new).await;
+        }
+        match result {
+            Ok(()) => {
+                self.facts.sent_bytes += (bytes.len() - over.new) as u64;
+                self.tail.keep(&bytes[over.new..]);
+            }
+            Err(_) => self.facts.sent_bytes -= self.tail.lose() as u64,
+        }
+        (result, bytes)
+    }
+
+    /// Hands the first `end` bytes to the kernel.
+    async fn write(&mut self, bytes: Vec<u8>, end: usize) -> (Result<(), Fault>, Vec<u8>) {
         self.client_deadline.set_send_ms(self.core.settings.send_timeout_ms);
-        let count = bytes.len() as u64;
-        let (result, bytes) = self.writer.write_all(bytes).await;
+        let (result, bytes) = self.writer.write_range(bytes, 0, end).await;
         self.client_deadline.clear_send();
         let result = match result {
             Ok(()) => {
-                self.facts.sent_bytes += count;
+                self.facts.sent_bytes += end as u64;
                 Ok(())
             }
             Err(_) if self.client_deadline.fired() => Err(Fault::new(Side::Downstream, Kind::Timeout)),

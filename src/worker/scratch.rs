@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use super::hold::Tail;
 use crate::base::time::Now;
 use crate::config::snapshot::LoggerIndex;
 use crate::http::fields::Fields;
@@ -89,6 +90,8 @@ pub struct Scratch {
     pub tried: Vec<usize>,
     /// Loggers whose `_meta.filter` said no when the request came in.
     pub silent: Vec<LoggerIndex>,
+    /// What is held of the response.
+    pub tail: Tail,
     /// For the record.
     pub facts: Facts,
 }

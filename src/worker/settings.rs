@@ -8,6 +8,8 @@ use crate::kafka::ShipperOptions;
 use crate::log::exchange::GatewayNames;
 use crate::route::Cidr;
 
+use super::spool::SpoolOptions;
+
 /// Options of every core.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -35,6 +37,10 @@ pub struct Settings {
     pub slot_count: usize,
     /// Bytes of one slot.
     pub slot_bytes: usize,
+    /// Where each core makes its ring's file; `None`: the ring goes with the process.
+    pub ring: Option<Arc<Path>>,
+    /// Where batches go that Kafka cannot take now; `None`: nowhere.
+    pub spool: Option<SpoolOptions>,
     /// For the producer.
     pub shipping: ShipperOptions,
     /// Where the control thread takes Admin requests that came in on the proxy's port; `None`: it does not.

@@ -4,22 +4,33 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::waiters::Waiters;
 use crate::base::Mono;
 use crate::base::counters::{CoreCounters, Counter};
 use crate::base::time::Now;
 use crate::config::publish::{Answer, Board, Question};
+use crate::config::snapshot::LoggerSpec;
 use crate::io::buffer::BUFFER_BYTES;
 use crate::io::clock::Clock;
 use crate::io::deadline::Deadlines;
 use crate::io::duplex::either;
 use crate::io::notify::Notify;
 use crate::io::ring_memory::{MappedSlot, PinnedBytes};
-use crate::io::socket::{Reader, Socket, Target, Writer, connect, shut_down};
-use crate::kafka::{Action, Appended, ConnId, Event, LaneId, Level, Out, Shipper, SlotId};
+use crate::io::socket::{Socket, Target, connect, shut_down};
+use crate::io::tls::{self, BrokerReader, BrokerWriter};
+use crate::kafka::stored::STORED_AT;
+use crate::kafka::{
+    Action, Appended, ConnId, Event, FrameRef, LaneId, Level, Origin, Out, Shipper, SinkSpec, SlotId, SlotMemory,
+    Stored, Ticket, Tls,
+};
+
+use super::core::Left;
+use super::spool::{RecoveredLane, Spool};
 
 /// Milliseconds to wait for a broker's name to be resolved.
 const RESOLVE_TIMEOUT_MS: u64 = 5_000;
@@ -55,12 +66,18 @@ struct Pending {
 /// The core's shipper with its connections and its timer.
 pub struct Ship {
     shipper: RefCell<Shipper<MappedSlot>>,
+    spool: Option<Rc<Spool>>,
+    /// What earlier runs left and no logger that is configured has the credentials for.
+    unnamed: RefCell<Vec<RecoveredLane>>,
+    unnamed_said: Cell<bool>,
     links: RefCell<HashMap<ConnId, Rc<Link>>>,
     pending: RefCell<HashMap<u64, Rc<Pending>>>,
     next_token: Cell<u64>,
     armed: Cell<Mono>,
     rearm: Notify,
     ended: Cell<bool>,
+    /// Who waits for entries' outcomes.
+    pub waiters: Rc<Waiters>,
     core: usize,
     board: Arc<Board>,
     clock: Rc<Clock>,
@@ -74,6 +91,7 @@ impl Ship {
     /// A ship for `core`; [`Ship::timer`] must run beside it.
     pub fn new(
         shipper: Shipper<MappedSlot>,
+        spool: Option<Rc<Spool>>,
         core: usize,
         board: Arc<Board>,
         clock: Rc<Clock>,
@@ -81,12 +99,16 @@ impl Ship {
     ) -> Rc<Self> {
         Rc::new(Self {
             shipper: RefCell::new(shipper),
+            spool,
+            unnamed: RefCell::default(),
+            unnamed_said: Cell::new(false),
             links: RefCell::default(),
             pending: RefCell::default(),
             next_token: Cell::new(0),
             armed: Cell::new(FOREVER),
             rearm: Notify::default(),
             ended: Cell::new(false),
+            waiters: Rc::default(),
             core,
             board,
             clock,
@@ -97,6 +119,24 @@ impl Ship {
     /// Puts an entry into its lane's open batch.
     pub fn append(self: &Rc<Self>, lane: LaneId, now: Now, render: &mut dyn FnMut(&mut Out<'_>)) -> Appended {
         let appended = self.shipper.borrow_mut().append(lane, now, render);
+        self.drive();
+        appended
+    }
+
+    /// See [`Shipper::has_room`].
+    pub fn has_room(&self, lane: LaneId) -> bool {
+        self.shipper.borrow().has_room(lane)
+    }
+
+    /// As [`Ship::append`], for an entry that somebody waits for.
+    pub fn append_with(
+        self: &Rc<Self>,
+        ticket: Ticket,
+        lane: LaneId,
+        now: Now,
+        render: &mut dyn FnMut(&mut Out<'_>),
+    ) -> Appended {
+        let appended = self.shipper.borrow_mut().append_with(ticket, lane, now, render);
         self.drive();
         appended
     }
@@ -134,17 +174,97 @@ impl Ship {
             (Counter::RingSlotsUsed, stats.slots_used),
             (Counter::RingSlots, stats.slots),
             (Counter::BrokerConnections, stats.connections),
+            (Counter::HeldResponses, self.waiters.count() as u64),
         ];
         for (counter, value) in numbers {
             counters.set(counter, value);
         }
     }
 
-    /// Entries that were accepted, or should have been, and did not reach Kafka for sure.
-    pub fn lost(&self) -> u64 {
+    /// Finds or makes the lane of a logger; what it is stands in the registry before it takes its first entry.
+    pub fn lane(self: &Rc<Self>, logger: &LoggerSpec) -> LaneId {
+        if let Some(spool) = &self.spool
+            && let Err(error) = spool.register(logger.stored_as, &logger.sink, &logger.stored_lane())
+        {
+            log::warn!(
+                "core {}: topic {}: the spool's registry could not be written: {error}: records of this logger do not \
+                 survive the process",
+                self.core,
+                logger.topic
+            );
+        }
+        self.with(|shipper| {
+            let sink = shipper.sink(&logger.sink);
+            shipper.lane(&logger.lane(sink))
+        })
+    }
+
+    /// Takes over what an earlier run left. What needs credentials waits for a logger that has them.
+    pub fn adopt(self: &Rc<Self>, recovered: Vec<RecoveredLane>) {
+        for left in recovered {
+            if let Some(spool) = &self.spool {
+                spool.adopt(left.lane, left.origin, &left.frames);
+            }
+            if left.spec.is_secured {
+                self.unnamed.borrow_mut().push(left);
+            } else {
+                let sink = left.sink.clone();
+                self.adopt_with(left, &sink);
+            }
+        }
+    }
+
+    /// What earlier runs left for the loggers of a new configuration goes out with their credentials; says once what still waits.
+    pub fn adopt_for(self: &Rc<Self>, loggers: &[Arc<LoggerSpec>]) {
+        let waiting = self.unnamed.take();
+        for left in waiting {
+            match loggers.iter().find(|logger| logger.stored_as == left.lane) {
+                Some(logger) => self.adopt_with(left, &logger.sink),
+                None => self.unnamed.borrow_mut().push(left),
+            }
+        }
+        let unnamed = self.unnamed.borrow();
+        let said = self.unnamed_said.replace(!unnamed.is_empty());
+        for left in unnamed.iter().filter(|_| !said) {
+            let brokers: Vec<String> =
+                left.sink.bootstrap.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+            log::warn!(
+                "core {}: topic {} at {}: {} batches of an earlier run wait in the spool for credentials, which are not kept \
+                 on disk: no kafka-logger names these brokers, user and topic any more",
+                self.core,
+                left.spec.topic,
+                brokers.join(","),
+                left.frames.len()
+            );
+        }
+    }
+
+    fn adopt_with(self: &Rc<Self>, left: RecoveredLane, sink: &SinkSpec) {
+        self.with(|shipper| {
+            let sink = shipper.sink(sink);
+            shipper.adopt(&left.spec.lane(sink, left.lane), left.origin, left.frames);
+        });
+    }
+
+    /// Puts everything that is not delivered into the spool, and waits for that until `deadline`.
+    pub async fn stow(self: &Rc<Self>, deadline: Mono) {
+        let Some(spool) = self.spool.clone() else { return };
+        let now = self.clock.now();
+        self.with(|shipper| shipper.stow(now));
+        while self.with(|shipper| shipper.is_stowing()) && self.clock.mono() < deadline {
+            monoio::time::sleep(Duration::from_millis(2)).await;
+        }
+        spool.flush().await;
+    }
+
+    /// What became of the entries, at the end.
+    pub fn left(&self) -> Left {
         let shipper = self.shipper.borrow();
         let stats = shipper.stats();
-        stats.lost.total() + stats.in_doubt + stats.dropped + stats.too_large
+        Left {
+            lost: stats.lost.total() + stats.in_doubt + stats.dropped + stats.too_large,
+            kept: shipper.kept_entries(),
+        }
     }
 
     /// Tells the shipper that time has passed, whenever it asked to be told. Runs as long as the core.
@@ -187,15 +307,27 @@ impl Ship {
 
     fn act(self: &Rc<Self>, action: Action) {
         match action {
-            Action::Connect { conn, host, port } => {
+            Action::Connect { conn, host, port, tls } => {
                 let link = Rc::new(Link::default());
                 self.links.borrow_mut().insert(conn, Rc::clone(&link));
-                monoio::spawn(Rc::clone(self).link(conn, link, host, port));
+                monoio::spawn(Rc::clone(self).link(conn, link, (host, port), tls));
             }
             Action::Send { conn, bytes } => self.queue(conn, Outgoing::Request(bytes)),
             Action::SendBatch { conn, slot, range } => {
                 let pinned = self.shipper.borrow().slot_bytes(slot).pinned(range);
                 self.queue(conn, Outgoing::Batch(slot, pinned));
+            }
+            Action::Spill { lane, slot, range } => self.spill(lane, slot, range),
+            Action::Load { frame, slot } => self.load(frame, slot),
+            Action::Restate { frame, bytes } => {
+                if let Some(spool) = self.spool.clone() {
+                    monoio::spawn(async move { spool.restate(frame, bytes).await });
+                }
+            }
+            Action::FrameDone { frame } => {
+                if let Some(spool) = &self.spool {
+                    spool.done(frame);
+                }
             }
             Action::Close { conn } => {
                 if let Some(link) = self.links.borrow_mut().remove(&conn) {
@@ -207,7 +339,45 @@ impl Ship {
                 Level::Warn => log::warn!("{text}"),
                 Level::Info => log::info!("{text}"),
             },
+            Action::Settled { ticket, outcome } => self.waiters.settle(ticket, outcome),
         }
+    }
+
+    /// Writes a frame to the spool. Frames of one lane come one after the other: the shipper waits for each.
+    fn spill(self: &Rc<Self>, lane: u64, slot: SlotId, range: Range<usize>) {
+        let Some(spool) = self.spool.clone() else { return self.tell(Event::Spilled { slot, frame: None }) };
+        let bytes = self.shipper.borrow().slot_bytes(slot).pinned(range);
+        let ship = Rc::clone(self);
+        monoio::spawn(async move {
+            let origin = Stored::read(bytes.bytes()).map_or_else(|_| Origin::default(), |stored| stored.origin);
+            let frame = spool.spill(lane, origin, bytes).await.ok();
+            ship.tell(Event::Spilled { slot, frame });
+            ship.drive();
+        });
+    }
+
+    /// Reads a frame of the spool into a slot.
+    fn load(self: &Rc<Self>, frame: FrameRef, slot: SlotId) {
+        let Some(spool) = self.spool.clone() else { return self.tell(Event::Loaded { slot, read: false }) };
+        let end = STORED_AT + frame.bytes as usize;
+        let shipper = self.shipper.borrow();
+        let memory = shipper.slot_bytes(slot);
+        if end > memory.bytes().len() {
+            // Written by a gateway with larger slots.
+            drop(shipper);
+            return self.tell(Event::Loaded { slot, read: false });
+        }
+        let into = memory.pinned_mut(STORED_AT..end);
+        drop(shipper);
+        let ship = Rc::clone(self);
+        monoio::spawn(async move {
+            let loaded = spool.load(frame, into).await;
+            if let Err(error) = &loaded {
+                log::error!("core {}: a batch of the spool could not be read: {error}", ship.core);
+            }
+            ship.tell(Event::Loaded { slot, read: loaded.is_ok() });
+            ship.drive();
+        });
     }
 
     /// Queues for a connection; one that is gone answers for its batches at once.
@@ -228,24 +398,30 @@ impl Ship {
     }
 
     /// A connection's life: resolve, connect, send and receive until it ends.
-    async fn link(self: Rc<Self>, conn: ConnId, link: Rc<Link>, host: String, port: u16) {
+    async fn link(self: Rc<Self>, conn: ConnId, link: Rc<Link>, (host, port): (String, u16), tls: Option<Tls>) {
         let socket = match self.reach(&host, port).await {
             Ok(socket) => socket,
-            Err(reason) => {
-                if !link.closed.replace(true) {
-                    self.links.borrow_mut().remove(&conn);
-                    self.tell(Event::ConnectFailed { conn, reason: &reason });
-                    self.drive();
-                }
-                return;
-            }
+            Err(reason) => return self.fail(&link, Event::ConnectFailed { conn, reason: &reason }, conn),
         };
         if link.closed.get() {
             return;
         }
         let fd = socket.fd();
+        // From here on whoever closes the link shuts the socket down, which also ends a handshake that hangs.
         link.fd.set(Some(fd));
-        let Socket { mut reader, writer, .. } = socket;
+        let secured = match &tls {
+            None => Ok(tls::plain(socket)),
+            Some(tls) => tls::handshake(socket, tls, &host).await,
+        };
+        let (mut reader, writer) = match secured {
+            Ok(directions) if !link.closed.get() => directions,
+            failed => {
+                // The descriptor goes with `failed`, which is dropped behind this.
+                link.fd.set(None);
+                let reason = failed.err().unwrap_or_default();
+                return self.fail(&link, Event::TlsFailed { conn, reason: &reason }, conn);
+            }
+        };
         monoio::spawn(Rc::clone(&self).send_all(conn, Rc::clone(&link), writer));
         self.tell(Event::Connected { conn });
         self.drive();
@@ -262,15 +438,23 @@ impl Ship {
         self.drive();
     }
 
-    async fn receive_all(self: &Rc<Self>, conn: ConnId, link: &Link, reader: &mut Reader) -> String {
+    /// A connection that did not come about.
+    fn fail(self: &Rc<Self>, link: &Link, event: Event<'_>, conn: ConnId) {
+        if !link.closed.replace(true) {
+            self.links.borrow_mut().remove(&conn);
+            self.tell(event);
+            self.drive();
+        }
+    }
+
+    async fn receive_all(self: &Rc<Self>, conn: ConnId, link: &Link, reader: &mut BrokerReader) -> String {
         let mut buffer = Vec::with_capacity(BUFFER_BYTES);
         loop {
-            buffer.clear();
             let (result, filled) = reader.read(buffer).await;
             buffer = filled;
             match result {
                 Ok(0) => return "it closed the connection".to_owned(),
-                Err(error) => return error.to_string(),
+                Err(reason) => return reason,
                 Ok(_) if link.closed.get() => return String::new(),
                 Ok(_) => {
                     self.tell(Event::Received { conn, bytes: &buffer });
@@ -281,7 +465,7 @@ impl Ship {
     }
 
     /// Sends in order what is queued; every batch is answered by one `Sent`, whether it went out or not.
-    async fn send_all(self: Rc<Self>, conn: ConnId, link: Rc<Link>, mut writer: Writer) {
+    async fn send_all(self: Rc<Self>, conn: ConnId, link: Rc<Link>, mut writer: BrokerWriter) {
         loop {
             let next = link.outgoing.borrow_mut().pop_front();
             let slot = match next {
@@ -291,13 +475,13 @@ impl Ship {
                     continue;
                 }
                 Some(Outgoing::Request(bytes)) => {
-                    if !link.closed.get() && writer.write_all(bytes).await.0.is_err() {
+                    if !link.closed.get() && writer.write_all(bytes).await.is_err() {
                         link.shut_down();
                     }
                     continue;
                 }
                 Some(Outgoing::Batch(slot, bytes)) => {
-                    if !link.closed.get() && writer.write_all(bytes).await.0.is_err() {
+                    if !link.closed.get() && writer.write_all(bytes).await.is_err() {
                         link.shut_down();
                     }
                     slot

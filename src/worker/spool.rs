@@ -16,7 +16,7 @@ use crate::io::files::{self, DataFile};
 use crate::io::notify::Notify;
 use crate::io::ring_memory::{PinnedBytes, PinnedBytesMut};
 use crate::kafka::stored::{DONE, DONE_AT, STORED_BYTES, VOID};
-use crate::kafka::{FrameRef, LaneSpec, Origin, SinkSpec, Stored};
+use crate::kafka::{FrameRef, Origin, SinkSpec, Stored};
 use crate::spool::segment::{REGISTRY, is_whole_batch, registry_path};
 use crate::spool::{FileAction, Fsync, LaneCount, SegmentId, Store};
 
@@ -185,7 +185,7 @@ impl Spool {
     ///
     /// # Errors
     /// When that cannot be done now; it is tried again with the lane's first frame.
-    pub fn register(&self, lane: u64, sink: &SinkSpec, spec: &LaneSpec) -> Result<(), SpoolError> {
+    pub fn register(&self, lane: u64, sink: &SinkSpec, spec: &StoredLane) -> Result<(), SpoolError> {
         if self.registered.borrow().contains(&lane) {
             return Ok(());
         }
@@ -359,6 +359,21 @@ impl Spool {
         let is_it =
             (stored.lane, stored.origin, stored.frame_bytes()) == (frame.lane, frame.origin, into.bytes().len());
         if is_it && is_whole_batch(&into.bytes()[STORED_BYTES..]) { Ok(()) } else { Err(SpoolError::Damaged) }
+    }
+
+    /// Writes a frame's `Stored` anew: what was learnt of its batch since it was read.
+    pub async fn restate(&self, frame: FrameRef, stored: Vec<u8>) {
+        self.busy.set(self.busy.get() + 1);
+        let id = SegmentId::of(&frame);
+        let written = match self.file(id) {
+            Ok(file) => file.write_at(stored, frame.offset).await.0,
+            Err(error) => Err(error),
+        };
+        self.dirty.borrow_mut().insert(id);
+        if let Err(error) = written {
+            self.say_mark(id, &error);
+        }
+        self.busy.set(self.busy.get() - 1);
     }
 
     /// The frame's batch is resolved. What that means for the files is done soon, by [`Spool::run`].

@@ -131,6 +131,7 @@ impl<'a> Directions<'a> {
             client_deadline,
             upstream_deadline,
             capture: Capture { body: &mut scratch.response_body, budget: &core.capture_budget },
+            tail: &mut scratch.tail,
             facts: &mut scratch.facts,
         };
         let up = Upload {
@@ -159,6 +160,7 @@ impl<'a> Directions<'a> {
     /// With a body: the upstream may answer while it still comes.
     async fn at_once(self) -> (Result<Answered, Fault>, Uploaded) {
         let Self { course, client_deadline, client_fd, upstream_fd, up, head_up, first, body, down } = self;
+        let is_held = down.relay.tail.is_held();
         let whole = Cell::new(false);
         let up = async {
             let mut uploaded = up.run(head_up, first, body).await;
@@ -181,11 +183,11 @@ impl<'a> Directions<'a> {
             }
             course.discard.set(true);
             shut_down(upstream_fd);
-            if ended.is_ok() {
+            if ended.is_ok() && !is_held {
                 // Answered before the body was here: what still comes is thrown away for a while.
                 client_deadline.set_ms(LINGER_MS);
             } else {
-                // No more of the body is wanted; an answer of ours can still be written.
+                // No more of the body is wanted; an answer of ours, or one that is held, can still be written.
                 shut_down_reading(client_fd);
             }
         })
@@ -262,6 +264,7 @@ impl Answer<'_> {
         self.write_head(framing);
         let outgoing = if framing.body == SentBody::Chunked { Outgoing::Chunked } else { Outgoing::Raw };
         self.course.head_sent.set(true);
+        self.relay.tail.ends_with_connection(framing.body == SentBody::Close);
         let first = &self.upstream_in[self.response.len..];
         let in_step = self.relay.run(self.head_down, first, self.response.body, outgoing).await?;
         Ok(Answered { keep_client: framing.keep_alive, keep_upstream: in_step && self.response.keep_alive })
@@ -284,7 +287,7 @@ impl Answer<'_> {
             if self.request.version == Version::Http11 {
                 self.head_down.clear();
                 policy::write_interim(self.head_down, self.upstream_in, self.response);
-                self.relay.send(self.head_down).await?;
+                self.relay.send_at_once(self.head_down).await?;
             }
             self.upstream_in.drain(..self.response.len);
             self.response.clear();

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ack_before_response;
 mod arrays;
 mod bad_input;
 mod bodies;
@@ -15,6 +16,7 @@ mod entries;
 mod formats;
 mod held;
 mod partitions;
+mod security;
 mod stopping;
 mod trouble;
 

@@ -174,15 +174,23 @@ impl Gateway {
 
     /// A number of the metrics endpoint, all cores together. Needs [`Setup::metrics`].
     pub fn metric(&self, name: &str) -> u64 {
+        let [value] = self.metrics([name]);
+        value
+    }
+
+    /// Numbers of the metrics endpoint as they were at one moment, all cores together. Needs [`Setup::metrics`].
+    pub fn metrics<const N: usize>(&self, names: [&str; N]) -> [u64; N] {
         let text = fetch(self.metrics, "/apisix/prometheus/metrics").text();
-        let of_name = |line: &str| {
-            let (found, value) = line.rsplit_once(' ')?;
-            let is_name = found.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'));
-            is_name.then(|| value.parse::<u64>().expect("a whole number"))
-        };
-        let found: Vec<u64> = text.lines().filter_map(of_name).collect();
-        assert!(!found.is_empty(), "{name} is not in:\n{text}");
-        found.iter().sum()
+        names.map(|name| {
+            let of_name = |line: &str| {
+                let (found, value) = line.rsplit_once(' ')?;
+                let is_name = found.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'));
+                is_name.then(|| value.parse::<u64>().expect("a whole number"))
+            };
+            let found: Vec<u64> = text.lines().filter_map(of_name).collect();
+            assert!(!found.is_empty(), "{name} is not in:\n{text}");
+            found.iter().sum()
+        })
     }
 
     /// A new connection to the proxy.

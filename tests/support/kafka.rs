@@ -35,12 +35,15 @@ impl Kafka {
     /// The named one, or a dev broker.
     pub fn start() -> Self {
         match std::env::var(ADDRESS) {
-            Ok(address) => {
-                let (host, port) = address.rsplit_once(':').expect("HOST:PORT");
-                Self { host: host.to_owned(), port: port.parse().expect("HOST:PORT"), dev: None }
-            }
+            Ok(address) => Self::named(&address),
             Err(_) => Self::dev(Options { partitions: 2, ..Options::default() }),
         }
+    }
+
+    /// The one at HOST:PORT.
+    pub fn named(address: &str) -> Self {
+        let (host, port) = address.rsplit_once(':').expect("HOST:PORT");
+        Self { host: host.to_owned(), port: port.parse().expect("HOST:PORT"), dev: None }
     }
 
     /// A dev broker, also where a real Kafka is named: for what a real one cannot be asked to do.

@@ -69,7 +69,7 @@ pub fn sizes(path: &str, text: &str) -> Vec<Finding> {
 
 /// True for files that hold tests only.
 pub fn is_test(path: &str) -> bool {
-    path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs")
+    path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs") || path.ends_with("_tests.rs")
 }
 
 /// The name of the function whose `fn` is at `at` and where its body opens; nothing for a type or a declaration.

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::lane_registry::{StoredLane, encode};
 use crate::kafka::batch::{HEADROOM_BYTES, Identity, OpenBatch, key_bytes, write_header};
 use crate::kafka::stored::{DONE_AT, STORED_AT, STORED_BYTES};
-use crate::kafka::{Batching, Partitioner, Shipper, ShipperOptions, SinkSpec, Stored};
+use crate::kafka::{Batching, Partitioner, SinkSpec, Stored};
 use crate::spool::segment::{aligned, registry_path};
 
 const LANE: u64 = 0xab;
@@ -45,10 +45,10 @@ fn scratch(name: &str) -> PathBuf {
     fs::create_dir_all(path.join("lanes")).unwrap();
     fs::create_dir_all(path.join(ID.directory())).unwrap();
     let sink = SinkSpec::new(vec![("kafka".to_owned(), 9092), ("other".to_owned(), 1)]);
-    let id = Shipper::new(vec![vec![0u8; 8192]; 2], ShipperOptions::default()).sink(&sink);
     let (partitioner, batching) = (Partitioner::Murmur2, Batching::Each);
-    let spec = StoredLane { topic: "orders".to_owned(), key: None, partitioner, batching, max_pending_entries: None };
-    fs::write(path.join(registry_path(LANE)), encode(&sink, &spec.lane(id))).unwrap();
+    let topic = "orders".to_owned();
+    let spec = StoredLane { topic, key: None, partitioner, batching, max_pending_entries: None, is_secured: false };
+    fs::write(path.join(registry_path(LANE)), encode(&sink, &spec)).unwrap();
     let mut bytes = ID.header().to_vec();
     for number in 0..3 {
         bytes.resize(aligned(bytes.len() as u64) as usize, 0);

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::content::{Json, hash_of};
+use super::security::{Securities, TlsDefaults};
 use super::{Findings, field};
 use crate::config::address;
 use crate::config::documents::Documents;
+use crate::config::lane_registry;
 use crate::config::resource::Kind;
 use crate::config::schema::KAFKA_LOGGER;
-use crate::config::snapshot::{BodyRule, Captures, LoggerIndex, LoggerSpec};
-use crate::kafka::{Acks, Batching, Compression, Mode, Partitioner, SinkSpec};
+use crate::config::snapshot::{BodyRule, Captures, Hold, LoggerIndex, LoggerSpec, OnLogFailure};
+use crate::kafka::{Acks, Batching, Compression, Mode, Overflow, Partitioner, Security, SinkSpec};
 use crate::log::plan::EntryPlace;
 use crate::log::{Plan, PlanSpec, Variable, choose_format};
 use crate::route::Expr;
@@ -28,6 +30,12 @@ const WITHOUT_EFFECT: [&str; 5] = [
 ];
 /// Default of `max_req_body_bytes` and `max_resp_body_bytes`.
 const BODY_BYTES: usize = 524_288;
+/// Keys that say how a response is held, if it is.
+const OF_HOLD: [&str; 3] = ["hold_bytes", "ack_timeout", "on_log_failure"];
+/// Default of `hold_bytes`.
+const HOLD_BYTES: usize = 65_536;
+/// Default of `ack_timeout`, in milliseconds: as long as a request to a broker may take.
+const ACK_TIMEOUT_MS: u64 = 10_000;
 
 /// The loggers of one snapshot while it is made.
 pub struct Loggers<'a> {
@@ -36,17 +44,19 @@ pub struct Loggers<'a> {
     by_content: HashMap<u64, LoggerIndex>,
     /// By the hash of what they are compiled from.
     plans: HashMap<u64, Arc<Plan>>,
+    securities: Securities<'a>,
     specs: Vec<Arc<LoggerSpec>>,
 }
 
 impl<'a> Loggers<'a> {
     /// None yet.
-    pub fn new(documents: &'a Documents) -> Self {
+    pub fn new(documents: &'a Documents, tls: &'a TlsDefaults) -> Self {
         Self {
             metadata: documents.find(Kind::PluginMetadata, KAFKA_LOGGER).map(|document| &document.value),
             by_attributes: HashMap::new(),
             by_content: HashMap::new(),
             plans: HashMap::new(),
+            securities: Securities::new(tls),
             specs: Vec::new(),
         }
     }
@@ -68,8 +78,12 @@ impl<'a> Loggers<'a> {
         if let Some(index) = self.by_attributes.get(&written) {
             return Ok(Some(*index));
         }
-        let spec = read(attributes, self.metadata, &mut self.plans)?;
+        let security = self.securities.of(attributes)?;
+        let spec = read(attributes, self.metadata, &mut self.plans, security)?;
         warn(attributes, &spec.plan, path, findings);
+        for text in self.securities.warnings(attributes) {
+            findings.warn(path.to_owned(), format!("kafka-logger: {text}"));
+        }
         let next = LoggerIndex(u32::try_from(self.specs.len()).unwrap_or(u32::MAX));
         let index = *self.by_content.entry(spec.content).or_insert(next);
         if index == next {
@@ -85,6 +99,11 @@ impl<'a> Loggers<'a> {
         captures.fold(Captures::default(), Captures::max)
     }
 
+    /// How responses are held for some of them.
+    pub fn hold(&self, loggers: &[LoggerIndex]) -> Option<Hold> {
+        loggers.iter().filter_map(|index| self.specs[index.0 as usize].hold).reduce(Hold::max)
+    }
+
     /// The list of the snapshot.
     pub fn finish(self) -> Vec<Arc<LoggerSpec>> {
         self.specs
@@ -92,11 +111,7 @@ impl<'a> Loggers<'a> {
 }
 
 /// The loggers of the global rules. One that stands in two rules runs in none (APISIX-COMPAT §6.6).
-pub fn global(
-    documents: &Documents,
-    loggers: &mut Loggers<'_>,
-    findings: &mut Findings,
-) -> (Vec<LoggerIndex>, Captures) {
+pub fn global(documents: &Documents, loggers: &mut Loggers<'_>, findings: &mut Findings) -> Vec<LoggerIndex> {
     let mut rules = BTreeMap::new();
     for (id, rule) in documents.all(Kind::GlobalRule) {
         if let Some(attributes) = plugin(&rule.value) {
@@ -115,8 +130,7 @@ pub fn global(
             Err(text) => findings.left_out(path, text),
         }
     }
-    let captures = loggers.captures(&indexes);
-    (indexes, captures)
+    indexes
 }
 
 /// The kafka-logger instance of a route, service, plugin config or global rule.
@@ -130,6 +144,11 @@ fn warn(attributes: &Value, plan: &Plan, path: &str, findings: &mut Findings) {
         findings
             .warn(path.to_owned(), format!("kafka-logger: no effect in this version of Tollgate: {}", idle.join(", ")));
     }
+    let unheld: Vec<&str> = OF_HOLD.into_iter().filter(|key| attributes.get(key).is_some()).collect();
+    if !unheld.is_empty() && hold(attributes).is_none() {
+        let text = format!("kafka-logger: no effect without ack_before_response: true: {}", unheld.join(", "));
+        findings.warn(path.to_owned(), text);
+    }
     for text in plan.warnings() {
         findings.warn(path.to_owned(), format!("kafka-logger: {text}"));
     }
@@ -139,6 +158,7 @@ fn read(
     attributes: &Value,
     metadata: Option<&Value>,
     plans: &mut HashMap<u64, Arc<Plan>>,
+    security: Security,
 ) -> Result<LoggerSpec, String> {
     let metadata = metadata.unwrap_or(&Value::Null);
     let batching = batching(attributes);
@@ -148,7 +168,7 @@ fn read(
     let plan = plans.entry(format).or_insert_with(|| Arc::new(plan(attributes, metadata, batching)));
     let mut spec = LoggerSpec {
         content: 0,
-        sink: sink(attributes),
+        sink: sink(attributes, security),
         topic: field::text(attributes, "kafka_topic").unwrap_or_default().to_owned(),
         key: field::text(attributes, "key").map(Into::into),
         batching,
@@ -157,17 +177,20 @@ fn read(
             Some("murmur2") => Partitioner::Murmur2,
             _ => Partitioner::default(),
         },
+        stored_as: 0,
         max_pending_entries: field::integer(metadata, "max_pending_entries"),
         captures: captures(plan, request_body.as_ref(), response_body.as_ref()),
+        hold: hold(attributes),
         plan: Arc::clone(plan),
         filter: expr(attributes.pointer("/_meta/filter"))?,
         request_body,
         response_body,
         name: field::text(attributes, "name").unwrap_or("kafka logger").to_owned(),
     };
+    spec.stored_as = lane_registry::key(&spec.sink, &spec.stored_lane());
     let place = (&spec.sink, &spec.topic, &spec.key, batching, spec.partitioner, spec.max_pending_entries, &spec.name);
     let exprs = ["include_req_body_expr", "include_resp_body_expr"].map(|key| Json(attributes.get(key)));
-    spec.content = hash_of(&(place, format, exprs, Json(attributes.pointer("/_meta/filter"))));
+    spec.content = hash_of(&(place, format, exprs, Json(attributes.pointer("/_meta/filter")), spec.hold));
     Ok(spec)
 }
 
@@ -233,6 +256,18 @@ fn expr(rule: Option<&Value>) -> Result<Option<Expr<Variable>>, String> {
     rule.map(|rule| Expr::compile(rule, &mut Variable::compile)).transpose()
 }
 
+fn hold(attributes: &Value) -> Option<Hold> {
+    field::flag(attributes, "ack_before_response").filter(|held| *held)?;
+    Some(Hold {
+        part_bytes: field::integer(attributes, "hold_bytes").unwrap_or(HOLD_BYTES).max(1),
+        timeout_ms: field::seconds_as_ms(attributes, "ack_timeout").unwrap_or(ACK_TIMEOUT_MS).max(1),
+        on_failure: match field::text(attributes, "on_log_failure") {
+            Some("reject") => OnLogFailure::Reject,
+            _ => OnLogFailure::Pass,
+        },
+    })
+}
+
 fn batching(attributes: &Value) -> Batching {
     let number = |key, default: u64| field::integer(attributes, key).unwrap_or(default);
     match number("batch_max_size", 1000) {
@@ -245,12 +280,16 @@ fn batching(attributes: &Value) -> Batching {
     }
 }
 
-fn sink(attributes: &Value) -> SinkSpec {
+fn sink(attributes: &Value, security: Security) -> SinkSpec {
     let ms = |key| field::integer::<u32>(attributes, key).map(|seconds| seconds.saturating_mul(1000));
     let default = SinkSpec::new(bootstrap(attributes));
     SinkSpec {
         acks: if field::integer(attributes, "required_acks") == Some(1) { Acks::Leader } else { Acks::All },
-        mode: if field::text(attributes, "producer_type") == Some("sync") { Mode::Sync } else { Mode::Async },
+        mode: match (hold(attributes), field::text(attributes, "producer_type")) {
+            (Some(_), _) => Mode::Held,
+            (None, Some("sync")) => Mode::Sync,
+            (None, _) => Mode::Async,
+        },
         compression: match field::text(attributes, "compression") {
             Some("lz4") => Compression::Lz4,
             Some("zstd") => Compression::Zstd,
@@ -262,6 +301,12 @@ fn sink(attributes: &Value) -> SinkSpec {
         // They bind only where the operator wrote them (ARCHITECTURE §4).
         max_retry: field::integer(attributes, "max_retry_count"),
         retry_delay_ms: ms("retry_delay"),
+        overflow: match field::text(attributes, "overflow") {
+            Some("drop_newest") => Overflow::DropNewest,
+            Some("backpressure") => Overflow::Backpressure,
+            _ => Overflow::Spool,
+        },
+        security,
         ..default
     }
 }

@@ -9,13 +9,17 @@ use super::Problem;
 use super::documents::Documents;
 use super::file::FileConfig;
 use super::snapshot::{Keepalive, Snapshot};
+use crate::kafka::Overflow;
 use crate::route::RouterMode;
 
 mod content;
 mod field;
 mod logger;
 mod route;
+mod security;
 mod upstream;
+
+pub use security::{TlsDefaults, Trust};
 
 /// What the file says about compiling; the same for the life of the process.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,18 +30,22 @@ pub struct CompileOptions {
     pub hosts: BTreeMap<String, String>,
     /// For upstreams without `keepalive_pool`.
     pub keepalive: Keepalive,
+    /// For kafka-logger's `tls`: what `control` read.
+    pub tls: TlsDefaults,
 }
 
 impl Default for CompileOptions {
-    /// As an empty file says it.
+    /// As an empty file says it, and nobody trusted.
     fn default() -> Self {
-        Self { router: RouterMode::default(), hosts: BTreeMap::new(), keepalive: super::file::KEEPALIVE }
+        let keepalive = super::file::KEEPALIVE;
+        Self { router: RouterMode::default(), hosts: BTreeMap::new(), keepalive, tls: TlsDefaults::default() }
     }
 }
 
 impl From<&FileConfig> for CompileOptions {
     fn from(file: &FileConfig) -> Self {
-        Self { router: file.router, hosts: file.tollgate.hosts.clone(), keepalive: file.http.upstream_keepalive }
+        let (hosts, keepalive) = (file.tollgate.hosts.clone(), file.http.upstream_keepalive);
+        Self { router: file.router, hosts, keepalive, tls: TlsDefaults::default() }
     }
 }
 
@@ -58,22 +66,26 @@ pub struct Compiled {
 /// such name); it is not asked for addresses in digits. 1,000 routes take a few milliseconds.
 pub fn compile(documents: &Documents, options: &CompileOptions, resolve: &dyn Fn(&str) -> Vec<IpAddr>) -> Compiled {
     let mut upstreams = upstream::Upstreams::new(options, resolve);
-    let mut loggers = logger::Loggers::new(documents);
+    let mut loggers = logger::Loggers::new(documents, &options.tls);
     let mut findings = Findings::default();
-    let (global_loggers, global_captures) = logger::global(documents, &mut loggers, &mut findings);
-    let mut routes = route::Routes::new(documents, &mut upstreams, &mut loggers, global_captures);
+    let global_loggers = logger::global(documents, &mut loggers, &mut findings);
+    let (global_captures, global_hold) = (loggers.captures(&global_loggers), loggers.hold(&global_loggers));
+    let mut routes = route::Routes::new(documents, &mut upstreams, &mut loggers, &global_loggers);
     routes.add_all(&mut findings);
     let (routes, route_specs) = routes.finish(options.router);
     let (upstreams, node_sets, unresolved) = upstreams.finish();
+    let loggers = loggers.finish();
     let snapshot = Snapshot {
+        holds_back: loggers.iter().any(|logger| logger.sink.overflow == Overflow::Backpressure),
         revision: documents.revision,
         routes,
         route_specs,
         upstreams,
         node_sets,
-        loggers: loggers.finish(),
+        loggers,
         global_loggers,
         global_captures,
+        global_hold,
     };
     Compiled { snapshot, problems: findings.problems, warnings: findings.warnings, unresolved }
 }

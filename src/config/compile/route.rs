@@ -9,7 +9,7 @@ use super::upstream::Upstreams;
 use super::{Findings, field};
 use crate::config::documents::Documents;
 use crate::config::resource::Kind;
-use crate::config::snapshot::{Captures, LoggerIndex, RouteSpec, RouteUpstream, Timeouts};
+use crate::config::snapshot::{LoggerIndex, RouteSpec, RouteUpstream, Timeouts};
 use crate::log::{RouteNames, Variable};
 use crate::route::{Cidr, Expr, MethodSet, RouteEntry, RouteIndex, RouteTable, RouterMode};
 
@@ -18,7 +18,7 @@ pub struct Routes<'a, 'b> {
     documents: &'a Documents,
     upstreams: &'b mut Upstreams<'a>,
     loggers: &'b mut Loggers<'a>,
-    global_captures: Captures,
+    global_loggers: &'b [LoggerIndex],
     entries: Vec<RouteEntry<Variable>>,
     specs: Vec<RouteSpec>,
 }
@@ -37,9 +37,9 @@ impl<'a, 'b> Routes<'a, 'b> {
         documents: &'a Documents,
         upstreams: &'b mut Upstreams<'a>,
         loggers: &'b mut Loggers<'a>,
-        global_captures: Captures,
+        global_loggers: &'b [LoggerIndex],
     ) -> Self {
-        Self { documents, upstreams, loggers, global_captures, entries: Vec::new(), specs: Vec::new() }
+        Self { documents, upstreams, loggers, global_loggers, entries: Vec::new(), specs: Vec::new() }
     }
 
     /// Adds every route that is not switched off.
@@ -81,10 +81,12 @@ impl<'a, 'b> Routes<'a, 'b> {
         if enable_websocket {
             said.push("enable_websocket: no effect in this version of Tollgate: Upgrade ends at the gateway".into());
         }
+        let all: Vec<LoggerIndex> = self.global_loggers.iter().chain(&loggers).copied().collect();
         self.specs.push(RouteSpec {
             names: names(id, route, bound.service),
             upstream,
-            captures: self.loggers.captures(&loggers).max(self.global_captures),
+            captures: self.loggers.captures(&all),
+            hold: self.loggers.hold(&all),
             loggers,
             timeouts: field::timeouts(route).unwrap_or(own),
             enable_websocket,

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::patch::merge;
 use crate::config::resource::Kind;
-use crate::config::snapshot::{Captures, LoggerIndex, LoggerSpec, PassHost, RouteSpec, RouteUpstream, Timeouts};
+use crate::config::snapshot::{
+    Captures, Hold, LoggerIndex, LoggerSpec, OnLogFailure, PassHost, RouteSpec, RouteUpstream, Timeouts,
+};
 use crate::kafka::{Acks, Batching, Compression, Mode};
 use crate::route::{Operand, RouteQuery};
 
@@ -107,6 +109,32 @@ fn unset_knobs_of_the_producer_leave_our_defaults() {
     assert_eq!((logger.sink.max_retry, logger.sink.retry_delay_ms, logger.sink.timeout_ms), (None, None, 3_000));
     assert_eq!(logger.max_pending_entries, None);
     assert_eq!(logger.batching, Batching::Array { max_entries: 1000, inactive_ms: 5_000, duration_ms: 60_000 });
+}
+
+#[test]
+fn a_held_logger_has_a_sink_of_its_own_and_its_bounds() {
+    let defaults = Hold { part_bytes: 65_536, timeout_ms: 10_000, on_failure: OnLogFailure::Pass };
+    let logger = only_logger(json!({"ack_before_response": true, "producer_type": "async"}));
+    assert_eq!((logger.hold, logger.sink.mode), (Some(defaults), Mode::Held));
+    let written =
+        json!({"ack_before_response": true, "hold_bytes": 7, "ack_timeout": 0.25, "on_log_failure": "reject"});
+    let strict = Hold { part_bytes: 7, timeout_ms: 250, on_failure: OnLogFailure::Reject };
+    assert_eq!(only_logger(written).hold, Some(strict));
+    let without = json!({"ack_before_response": false, "hold_bytes": 7});
+    let Compiled { snapshot, warnings, .. } = compiled(&[(Kind::Route, "r1", with_logger(without))]);
+    assert_eq!((snapshot.loggers[0].hold, snapshot.loggers[0].sink.mode), (None, Mode::Async));
+    assert!(warnings[0].text.ends_with("no effect without ack_before_response: true: hold_bytes"), "{warnings:?}");
+}
+
+#[test]
+fn a_route_holds_for_its_own_logger_and_for_the_global_one() {
+    let global = json!({"plugins": {"kafka-logger": logger(json!({"ack_before_response": true, "hold_bytes": 9}))}});
+    let own = with_logger(json!({"ack_before_response": true, "hold_bytes": 5, "on_log_failure": "reject"}));
+    let snapshot = snapshot(&[(Kind::GlobalRule, "1", global), (Kind::Route, "r1", own)]);
+    let of_global = Hold { part_bytes: 9, timeout_ms: 10_000, on_failure: OnLogFailure::Pass };
+    assert_eq!(snapshot.global_hold, Some(of_global));
+    assert_eq!(snapshot.route_specs[0].hold, Some(Hold { on_failure: OnLogFailure::Reject, ..of_global }));
+    assert_eq!(self::snapshot(&[(Kind::Route, "r1", with_logger(json!({})))]).route_specs[0].hold, None);
 }
 
 #[test]
@@ -390,4 +418,64 @@ fn a_thousand_routes_are_compiled_each_with_its_own_spec() {
         assert_eq!(&*spec.names.id, format!("r{at}").as_str());
     }
     assert_eq!(compiled.snapshot.revision, 1000);
+}
+
+fn secured(change: Value) -> (Kind, &'static str, Value) {
+    let sasl = json!({"user": "bob", "password": "bob-secret"});
+    let mut logger = json!({"kafka_topic": "test", "brokers": [{"host": "a", "port": 1}, {"host": "b", "port": 2, "sasl_config": sasl}]});
+    merge(&mut logger, change);
+    (Kind::Route, "1", route(json!({"plugins": {"kafka-logger": logger}})))
+}
+
+#[test]
+fn credentials_stay_beside_their_broker_and_are_never_shown() {
+    let compiled = compiled(&[secured(json!({}))]);
+    let spec = &compiled.snapshot.loggers[0].sink;
+    assert_eq!(spec.bootstrap, [("a".to_owned(), 1), ("b".to_owned(), 2)]);
+    let [None, Some(bob)] = &spec.security.sasl[..] else { panic!("{:?}", spec.security) };
+    assert_eq!((bob.mechanism.name(), bob.user.as_str(), bob.password.reveal()), ("PLAIN", "bob", "bob-secret"));
+    let said: Vec<String> = compiled.warnings.iter().map(ToString::to_string).collect();
+    assert!(said.len() == 1 && said[0].contains("PLAIN and without tls"), "{said:?}");
+    let shown = format!("{:?} {said:?}", compiled.snapshot.loggers);
+    assert!(!shown.contains("bob-secret"), "{shown}");
+}
+
+#[test]
+fn another_password_or_another_tls_is_another_sink_and_the_same_is_not() {
+    let sink = |change: Value| snapshot(&[secured(change)]).loggers[0].sink.clone();
+    let plain = sink(json!({}));
+    let bob = |password: &str| json!({"brokers": [{"host": "a", "port": 1}, {"host": "b", "port": 2, "sasl_config": {"user": "bob", "password": password}}]});
+    assert_eq!(plain, sink(bob("bob-secret")));
+    assert_ne!(plain, sink(bob("other")));
+    let own = rcgen::generate_simple_self_signed(["kafka".to_owned()]).unwrap();
+    let all = [
+        plain,
+        sink(json!({"tls": {}})),
+        sink(json!({"tls": {"ca": own.cert.pem()}})),
+        sink(json!({"tls": {"client_cert": own.cert.pem(), "client_key": own.signing_key.serialize_pem()}})),
+    ];
+    for (at, one) in all.iter().enumerate() {
+        assert!(all[at + 1..].iter().all(|other| other != one), "{at}");
+    }
+    assert_eq!(all[1], sink(json!({"tls": {"verify": false}})));
+}
+
+#[test]
+fn what_tls_does_not_protect_from_is_said() {
+    let own = rcgen::generate_simple_self_signed(["kafka".to_owned()]).unwrap().cert.pem();
+    let said = |tls: Value| {
+        compiled(&[secured(json!({"tls": tls}))]).warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let cases = [
+        (json!({}), vec!["tls.verify is false"]),
+        (json!({"verify": false, "ca": own}), vec!["tls.verify is false", "tls.ca is without effect"]),
+        (json!({"verify": true}), vec!["no trusted certificate is known"]),
+        (json!({"verify": true, "ca": own}), vec![]),
+        (json!({"ca": own}), vec![]),
+    ];
+    for (tls, expected) in cases {
+        let said = said(tls.clone());
+        assert_eq!(said.len(), expected.len(), "{tls}: {said:?}");
+        assert!(said.iter().zip(expected).all(|(said, expected)| said.contains(expected)), "{said:?}");
+    }
 }

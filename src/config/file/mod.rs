@@ -45,8 +45,28 @@ pub struct FileConfig {
     pub http: HttpConfig,
     /// `nginx_config.error_log_level`, `notice` as info and what is worse than `error` as error; `None`: not written.
     pub log_level: Option<LevelFilter>,
+    /// `apisix.ssl.ssl_trusted_certificate`: whose certificates brokers may have; default `system`.
+    pub trusted: Vec<TrustSource>,
     /// `tollgate.*`.
     pub tollgate: TollgateConfig,
+}
+
+/// A part of `apisix.ssl.ssl_trusted_certificate`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrustSource {
+    /// What the system trusts.
+    System,
+    /// A PEM file.
+    File(String),
+}
+
+/// `tollgate.kafka.tls_client_cert_file` and `tls_client_key_file`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// Path of a PEM file.
+    pub certificate: String,
+    /// Path of a PEM file.
+    pub key: String,
 }
 
 /// How many cores serve.
@@ -182,8 +202,11 @@ pub struct TollgateConfig {
     pub body_capture_bytes: usize,
     /// `max_connections`: client connections per core; 0 is no limit of our own. Default 0.
     pub max_connections: usize,
-    /// `kafka.*`, keys as the fields are called. `seed` stays 0: the shell sets it.
+    /// `kafka.*`, keys as the fields are called. `seed` and `nonce_key` stay 0: the shell sets them. `record_headers` (default true) becomes
+    /// `trace`: that it is there is all that is known here.
     pub kafka: ShipperOptions,
+    /// `kafka.tls_client_cert_file` and `kafka.tls_client_key_file`: our certificate where an instance names none.
+    pub client_certificate: Option<CertificateFiles>,
 }
 
 /// `tollgate.driver`.

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::tree::{Findings, Section, shown};
 use super::{
-    AdminConfig, AdminKey, ApiVersion, FileConfig, LOOPBACK, PrometheusConfig, Provider, Role, Workers, substitute,
+    AdminConfig, AdminKey, ApiVersion, FileConfig, LOOPBACK, PrometheusConfig, Provider, Role, TrustSource, Workers,
+    substitute,
 };
 use crate::config::Problem;
 use crate::route::{Cidr, RouterMode};
@@ -47,6 +48,7 @@ fn root(findings: &Findings, tree: &Value) -> FileConfig {
         prometheus: prometheus(&file.section("plugin_attr").section("prometheus")),
         http: super::http::http(&nginx.section("http"), &apisix),
         log_level: log_level(&nginx),
+        trusted: trusted(&apisix.section("ssl")),
         tollgate: super::tollgate::tollgate(&file.section("tollgate"), &nginx),
     }
 }
@@ -81,6 +83,13 @@ fn listen(apisix: &Section<'_>) -> Vec<SocketAddr> {
         apisix.wrong("node_listen", "an empty list: nothing would be served");
     }
     found
+}
+
+/// `system` and paths, with commas between them, as in APISIX.
+fn trusted(ssl: &Section<'_>) -> Vec<TrustSource> {
+    let written = ssl.text("ssl_trusted_certificate").unwrap_or_else(|| "system".to_owned());
+    let parts = written.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| if part == "system" { TrustSource::System } else { TrustSource::File(part.to_owned()) }).collect()
 }
 
 fn workers(nginx: &Section<'_>) -> Workers {

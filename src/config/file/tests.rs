@@ -42,6 +42,7 @@ fn an_empty_file_has_apisix_defaults_but_keeps_the_admin_api_at_home() {
         assert_eq!(config.tollgate.data_dir, "./tollgate-data");
         assert_eq!(config.tollgate.shutdown_timeout_ms, 30_000);
         assert_eq!(config.tollgate.ring_bytes, crate::base::limits::RING_BYTES);
+        assert!(config.tollgate.kafka.trace.is_some());
     }
 }
 
@@ -55,7 +56,7 @@ fn a_full_file_is_read() {
          admin_key:\n      - {name: admin, key: secret, role: admin}\n      - {name: v, key: 42, role: viewer}\n    \
          admin_listen:\n      ip: 0.0.0.0\n      port: 9280\n    admin_api_version: v2\n\
          tollgate:\n  data_dir: /var/lib/tollgate\n  admin_on_proxy_port: true\n  hosts:\n    HTTPBIN.org:80: 127.0.0.1:8088\n  \
-         ring: {bytes: 8m, slot_bytes: 1m}\n  driver: epoll\n  kafka: {linger_ms: 20, batch_bytes: 64k}\n",
+         ring: {bytes: 8m, slot_bytes: 1m}\n  driver: epoll\n  kafka: {linger_ms: 20, batch_bytes: 64k, record_headers: false}\n",
     );
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(config.listen, [at("0.0.0.0:9081")]);
@@ -72,6 +73,7 @@ fn a_full_file_is_read() {
     assert_eq!(config.tollgate.hosts["httpbin.org:80"], "127.0.0.1:8088");
     assert_eq!((config.tollgate.ring_bytes, config.tollgate.driver), (8 << 20, Driver::Epoll));
     assert_eq!((config.tollgate.kafka.linger_ms, config.tollgate.kafka.batch_bytes), (20, 65_536));
+    assert_eq!(config.tollgate.kafka.trace, None);
 }
 
 #[test]
@@ -115,7 +117,7 @@ fn an_empty_list_allows_everybody_and_an_empty_key_asks_for_a_random_one() {
 fn keys_that_mean_nothing_here_are_warnings_that_name_them() {
     let (_, warnings) = parse("apisix:\n  ssl: {enable: false}\nplugin_attr:\n  skywalking: {}\netcd: {}\n");
     let names: Vec<&str> = warnings.iter().filter_map(|text| text.split(": ").next()).collect();
-    for name in ["apisix.ssl", "plugin_attr.skywalking", "etcd"] {
+    for name in ["apisix.ssl.enable", "plugin_attr.skywalking", "etcd"] {
         assert!(names.contains(&name), "{names:?}");
     }
     assert_eq!(names.len(), 3, "{names:?}");
@@ -216,4 +218,17 @@ fn the_environment_fills_in() {
         problems("tollgate: {data_dir: '${{DIR}}'}"),
         ["tollgate.data_dir: can't find environment variable DIR"]
     );
+}
+
+#[test]
+fn trust_is_the_systems_unless_files_are_named_and_a_certificate_needs_its_key() {
+    assert_eq!(parse("").0.trusted, [TrustSource::System]);
+    let (config, warnings) = parse("apisix: {ssl: {ssl_trusted_certificate: 'system, /etc/own.pem'}}");
+    assert_eq!(config.trusted, [TrustSource::System, TrustSource::File("/etc/own.pem".to_owned())]);
+    assert_eq!(warnings, Vec::<String>::new());
+    let (config, _) = parse("tollgate: {kafka: {tls_client_cert_file: c.pem, tls_client_key_file: k.pem}}");
+    let files = CertificateFiles { certificate: "c.pem".to_owned(), key: "k.pem".to_owned() };
+    assert_eq!(config.tollgate.client_certificate, Some(files));
+    let half = problems("tollgate: {kafka: {tls_client_cert_file: c.pem}}");
+    assert!(half[0].starts_with("tollgate.kafka.tls_client_key_file: "), "{half:?}");
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::tree::{Section, shown};
-use super::{Driver, TollgateConfig};
+use super::{CertificateFiles, Driver, TollgateConfig};
 use crate::base::limits;
 use crate::kafka::ShipperOptions;
+use crate::kafka::trace::Stream;
 
 /// Bytes that a ring may take per core.
 const RING_BYTES_MOST: u64 = 1 << 40;
@@ -25,6 +26,7 @@ pub fn tollgate(tollgate: &Section<'_>, nginx: &Section<'_>) -> TollgateConfig {
     }
     let drivers = [("auto", Driver::Auto), ("io_uring", Driver::IoUring), ("epoll", Driver::Epoll)];
     let shutdown_ms = nginx.duration_ms("worker_shutdown_timeout", 30_000);
+    let kafka_section = tollgate.section("kafka");
     let data_dir = tollgate.text("data_dir").unwrap_or_else(|| "./tollgate-data".into());
     TollgateConfig {
         keep: super::keep::keep(&ring, &tollgate.section("spool"), &data_dir),
@@ -40,7 +42,8 @@ pub fn tollgate(tollgate: &Section<'_>, nginx: &Section<'_>) -> TollgateConfig {
             .try_into()
             .unwrap_or(usize::MAX),
         max_connections: tollgate.number("max_connections", 0..=10_000_000, 0),
-        kafka: kafka(&tollgate.section("kafka"), slot_bytes),
+        kafka: kafka(&kafka_section, slot_bytes),
+        client_certificate: client_certificate(&kafka_section),
     }
 }
 
@@ -63,12 +66,29 @@ fn is_host_and_port(target: &str) -> bool {
     !host.is_empty() && port.is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
+fn client_certificate(kafka: &Section<'_>) -> Option<CertificateFiles> {
+    let names = ["tls_client_cert_file", "tls_client_key_file"];
+    match names.map(|name| kafka.text(name)) {
+        [Some(certificate), Some(key)] => Some(CertificateFiles { certificate, key }),
+        [None, None] => None,
+        [certificate, _] => {
+            let missing = if certificate.is_some() { names[1] } else { names[0] };
+            kafka.wrong(missing, "a certificate and its key go together: this one is missing");
+            None
+        }
+    }
+}
+
 fn kafka(kafka: &Section<'_>, slot_bytes: u64) -> ShipperOptions {
     let default = ShipperOptions::default();
     let ms = |key: &str, default: u64| kafka.number(key, 1..=MS_MOST, default);
     ShipperOptions {
         client_id: kafka.text("client_id").unwrap_or(default.client_id),
+        origin: default.origin,
+        spool: default.spool,
+        ring_stays: default.ring_stays,
         seed: default.seed,
+        nonce_key: default.nonce_key,
         linger_ms: kafka.number("linger_ms", 0..=60_000, default.linger_ms),
         batch_bytes: kafka
             .bytes("batch_bytes", 1024..=slot_bytes, (default.batch_bytes as u64).min(slot_bytes))
@@ -83,6 +103,7 @@ fn kafka(kafka: &Section<'_>, slot_bytes: u64) -> ShipperOptions {
         reconnect_backoff_ms: ms("reconnect_backoff_ms", default.reconnect_backoff_ms),
         reconnect_backoff_max_ms: ms("reconnect_backoff_max_ms", default.reconnect_backoff_max_ms),
         stalled_report_ms: ms("stalled_report_ms", default.stalled_report_ms),
+        trace: kafka.flag("record_headers", true).then(Stream::default),
     }
 }
 

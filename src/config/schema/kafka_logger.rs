@@ -1,15 +1,18 @@
-//! kafka-logger's attributes and metadata (APISIX-COMPAT §1.1, §2.1). Ours beside APISIX's: `compression`, `partitioner`, and
-//! `required_acks` without a default: unset means all replicas.
+//! kafka-logger's attributes and metadata (APISIX-COMPAT §1.1, §2.1). Ours beside APISIX's: `compression`, `partitioner`, `overflow`, `tls.ca`,
+//! `tls.client_cert`, `tls.client_key`, `ack_before_response` with what belongs to it, and `required_acks` without a default: unset means all replicas.
 
 use serde_json::{Map, Value, json};
 
 use super::parts;
 
+/// The most that `hold_bytes` may say: so much memory a waiting response may take.
+const HOLD_BYTES_MAX: usize = 1024 * 1024;
+
 /// The attributes of an instance.
 pub fn attributes() -> Value {
     let mut properties = Map::new();
     properties.insert("_meta".into(), parts::plugin_meta());
-    for part in [connection(), entry(), producer(), batching()] {
+    for part in [connection(), entry(), producer(), hold(), batching()] {
         if let Value::Object(part) = part {
             properties.extend(part);
         }
@@ -59,7 +62,15 @@ fn connection() -> Value {
                 "required": ["host", "port"],
             },
         },
-        "tls": {"type": "object", "properties": {"verify": {"type": "boolean", "default": false}}},
+        "tls": {
+            "type": "object",
+            "properties": {
+                "verify": {"type": "boolean", "default": false},
+                "ca": {"type": "string", "description": "PEM: the authorities to trust; turns verify on unless it is written"},
+                "client_cert": {"type": "string", "description": "PEM: our own certificate"},
+                "client_key": {"type": "string", "description": "PEM: its key"},
+            },
+        },
         "kafka_topic": {"type": "string"},
         "key": {"type": "string"},
         "cluster_name": {"type": "integer", "minimum": 1, "default": 1},
@@ -94,7 +105,21 @@ fn producer() -> Value {
         "meta_refresh_interval": {"type": "integer", "minimum": 1, "default": 30},
         "api_version": {"type": "integer", "default": 1, "enum": [0, 1, 2]},
         "compression": {"type": "string", "default": "none", "enum": ["none", "lz4", "zstd", "gzip", "snappy"]},
+        "overflow": {
+            "type": "string", "default": "spool", "enum": ["spool", "drop_newest", "backpressure"],
+            "description": "what is done when the ring is full",
+        },
         "partitioner": {"type": "string", "enum": ["murmur2", "crc32"], "description": "which partition a key means"},
+    })
+}
+
+/// Ours: responses that wait for their record.
+fn hold() -> Value {
+    json!({
+        "ack_before_response": {"type": "boolean", "default": false, "description": "release responses once Kafka has them"},
+        "hold_bytes": {"type": "integer", "minimum": 1, "maximum": HOLD_BYTES_MAX, "default": 65_536},
+        "ack_timeout": {"type": "number", "exclusiveMinimum": 0, "maximum": 3_600, "default": 10},
+        "on_log_failure": {"type": "string", "default": "pass", "enum": ["pass", "reject"]},
     })
 }
 

@@ -9,6 +9,7 @@ use crate::route::Expr;
 
 mod plugins;
 mod references;
+mod security;
 mod unsupported;
 mod upstream;
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::check_expr;
+use super::{check_expr, security};
 use crate::config::schema;
 
 /// Checks every plugin of an object.
@@ -37,6 +37,7 @@ fn check_one(schema: &Value, attributes: &Value) -> Result<(), String> {
     if let Some(filter) = attributes.pointer("/_meta/filter") {
         check_expr(filter).map_err(|text| format!("failed to validate the 'vars' expression: {text}"))?;
     }
+    security::check(attributes)?;
     not_yet(attributes)
 }
 
@@ -62,15 +63,8 @@ fn references_to_secrets(value: &Value, path: &str) -> Result<(), String> {
 
 /// What the schema knows and this version does not do: said, never ignored.
 fn not_yet(attributes: &Value) -> Result<(), String> {
-    let brokers = attributes.get("brokers").and_then(Value::as_array);
-    let unsupported = if attributes.get("tls").is_some() {
-        "tls"
-    } else if brokers.into_iter().flatten().any(|broker| broker.get("sasl_config").is_some()) {
-        "brokers.sasl_config"
-    } else if attributes.pointer("/_meta/pre_function").is_some() {
-        "_meta.pre_function"
-    } else {
-        return Ok(());
-    };
-    Err(format!("property \"{unsupported}\" is not supported by this version of Tollgate yet"))
+    match attributes.pointer("/_meta/pre_function") {
+        None => Ok(()),
+        Some(_) => Err("property \"_meta.pre_function\" is not supported by this version of Tollgate yet".to_owned()),
+    }
 }

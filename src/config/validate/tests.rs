@@ -77,11 +77,57 @@ fn plugin_attributes_are_refused_in_apisix_words() {
 }
 
 #[test]
+fn attributes_of_held_responses_have_bounds() {
+    let refused = |name: &str, value: Value| logger(json!({"ack_before_response": true, name: value})).unwrap_err();
+    let bounds = |name: &str| format!("property \"{name}\" validation failed: ");
+    assert_eq!(refused("hold_bytes", json!(0)), format!("{}expected 0 to be at least 1", bounds("hold_bytes")));
+    for (name, value) in [("hold_bytes", json!(1_048_577)), ("ack_timeout", json!(0)), ("ack_timeout", json!(3_601))] {
+        assert!(refused(name, value.clone()).starts_with(&bounds(name)), "{name} {value}");
+    }
+    assert_eq!(refused("on_log_failure", json!("drop")), bounds("on_log_failure") + "matches none of the enum values");
+    let most = json!({"ack_before_response": true, "hold_bytes": 1, "ack_timeout": 0.2, "on_log_failure": "reject"});
+    assert_eq!(logger(most), Ok(()));
+}
+
+#[test]
+fn credentials_and_certificates_are_taken_if_they_can_be_used() {
+    let brokers = |user: &str, password: &str| {
+        let sasl = json!({"mechanism": "SCRAM-SHA-256", "user": user, "password": password});
+        json!({"broker_list": null, "brokers": [{"host": "a", "port": 1}, {"host": "b", "port": 1, "sasl_config": sasl}]})
+    };
+    assert_eq!(logger(brokers("u", "p")), Ok(()));
+    assert_eq!(
+        logger(brokers("u", "")),
+        err(
+            "property \"brokers\" validation failed: failed to validate item 2: property \"sasl_config\" validation failed: \
+             user and password must not be empty"
+        )
+    );
+    let own = rcgen::generate_simple_self_signed(["kafka".to_owned()]).unwrap();
+    let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+    for tls in [json!({}), json!({"verify": true}), json!({"ca": certificate})] {
+        assert_eq!(logger(json!({"tls": tls})), Ok(()), "{tls}");
+    }
+    assert_eq!(logger(json!({"tls": {"client_cert": certificate, "client_key": key}})), Ok(()));
+    let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    for (tls, why) in [
+        (json!({"ca": "no PEM"}), "property \"ca\" validation failed: no certificate in it"),
+        (json!({"client_cert": certificate}), "property \"client_key\" is required"),
+        (json!({"client_key": key}), "property \"client_cert\" is required"),
+        (json!({"client_cert": certificate, "client_key": "secret words"}), "no PEM key in it"),
+        (json!({"client_cert": certificate, "client_key": other}), "cannot be used"),
+    ] {
+        let said = logger(json!({"tls": tls})).unwrap_err();
+        assert!(said.starts_with("property \"tls\" validation failed: ") && said.contains(why), "{said}");
+        assert!(!said.contains("secret words") && !said.contains("BEGIN PRIVATE"), "{said}");
+    }
+}
+
+#[test]
 fn what_is_not_done_yet_is_refused_aloud() {
     let text = "is not supported by this version of Tollgate yet";
-    assert_eq!(logger(json!({"tls": {}})), Err(format!("property \"tls\" {text}")));
-    let sasl = json!({"broker_list": null, "brokers": [{"host": "a", "port": 1, "sasl_config": {"user": "u", "password": "p"}}]});
-    assert_eq!(logger(sasl), Err(format!("property \"brokers.sasl_config\" {text}")));
+    let lua = logger(json!({"_meta": {"pre_function": "return function() end"}}));
+    assert_eq!(lua, Err(format!("property \"_meta.pre_function\" {text}")));
     let reference = logger(json!({"kafka_topic": "$ENV://TOPIC"})).unwrap_err();
     assert!(reference.contains("kafka_topic") && reference.contains("does not resolve"), "{reference}");
     let checks = route(json!({"upstream": {"checks": {"active": {"http_path": "/"}}}})).unwrap_err();

@@ -72,7 +72,30 @@ pub async fn run(
     follow: bool,
     each: &mut dyn FnMut(Record) -> ControlFlow<()>,
 ) -> Result<(), String> {
-    let cursors = begin(reader, topic, from, follow).await?;
+    let places = places(reader, topic, from).await?;
+    let end = |last| (!follow).then_some(last);
+    let cursors = places.into_iter().map(|(partition, (next, last))| (partition, Cursor::new(next, end(last))));
+    read(reader, topic, follow, cursors.collect(), each).await
+}
+
+/// Reads every partition from its first offset to just before its second.
+pub async fn between(
+    reader: &mut KafkaReader,
+    topic: &str,
+    places: &BTreeMap<i32, (i64, i64)>,
+    each: &mut dyn FnMut(Record) -> ControlFlow<()>,
+) -> Result<(), String> {
+    let cursors = places.iter().map(|(partition, (next, end))| (*partition, Cursor::new(*next, Some(*end))));
+    read(reader, topic, false, cursors.collect(), each).await
+}
+
+async fn read(
+    reader: &mut KafkaReader,
+    topic: &str,
+    follow: bool,
+    cursors: BTreeMap<i32, Cursor>,
+    each: &mut dyn FnMut(Record) -> ControlFlow<()>,
+) -> Result<(), String> {
     let mut tail = Tail {
         reader,
         topic,
@@ -93,13 +116,8 @@ pub async fn run(
     Ok(())
 }
 
-/// A cursor for every partition that can be asked now.
-async fn begin(
-    reader: &mut KafkaReader,
-    topic: &str,
-    from: From,
-    follow: bool,
-) -> Result<BTreeMap<i32, Cursor>, String> {
+/// Where to begin, and the end as it is now, of every partition.
+pub async fn places(reader: &mut KafkaReader, topic: &str, from: From) -> Result<BTreeMap<i32, (i64, i64)>, String> {
     let partitions: Vec<i32> = reader.partitions(topic).await?.iter().map(|p| p.partition).collect();
     let ends = reader.ends(topic, &partitions).await?;
     let times = match from {
@@ -116,10 +134,9 @@ async fn begin(
         From::Last(count) => last.saturating_sub(count.max(0)).max(first),
         From::Time(_) => times.get(&(topic.to_owned(), partition)).copied().filter(|o| *o >= 0).unwrap_or(last),
     };
-    let cursor = |(partition, (first, last)): (i32, (i64, i64))| {
-        (partition, Cursor::new(place(partition, first, last.max(first)), (!follow).then_some(last)))
-    };
-    Ok(ends.into_iter().map(cursor).collect())
+    let both =
+        |(partition, (first, last)): (i32, (i64, i64))| (partition, (place(partition, first, last.max(first)), last));
+    Ok(ends.into_iter().map(both).collect())
 }
 
 impl Tail<'_> {

@@ -1,4 +1,5 @@
-//! What brokers answer to a producer: ApiVersions 0–4, Metadata 1–13, InitProducerId 0–5, Produce 3–13.
+//! What brokers answer to a producer: ApiVersions 0–4, Metadata 1–13, InitProducerId 0–5, Produce 3–13, SaslHandshake 0–1,
+//! SaslAuthenticate 0–2.
 //!
 //! Decoded by hand, not by `kafka_protocol`: its decoder reserves memory for as many elements as the peer's bytes claim before it
 //! reads one, so that a wrong length ends the process. Here a length is checked against the bytes that are left. The tests encode
@@ -11,6 +12,7 @@ const API_VERSIONS_FLEXIBLE: i16 = 3;
 const METADATA_FLEXIBLE: i16 = 9;
 const INIT_PRODUCER_ID_FLEXIBLE: i16 = 2;
 const PRODUCE_FLEXIBLE: i16 = 9;
+const SASL_AUTHENTICATE_FLEXIBLE: i16 = 2;
 
 /// The versions of one API that a broker takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +78,8 @@ pub struct TopicMetadata {
 pub struct Metadata {
     /// How long to be silent (KIP-219).
     pub throttle_ms: i32,
+    /// The cluster's id; None before version 2.
+    pub cluster_id: Option<String>,
     /// Every live broker.
     pub nodes: Vec<Node>,
     /// The topics that were asked for.
@@ -93,6 +97,28 @@ pub struct ProducerId {
     pub id: i64,
     /// Its epoch.
     pub epoch: i16,
+}
+
+/// SaslHandshake (key 17).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SaslHandshake {
+    /// 0; 33: not this mechanism; 34: no SASL here.
+    pub error: i16,
+    /// What the broker takes.
+    pub mechanisms: Vec<String>,
+}
+
+/// SaslAuthenticate (key 36).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SaslAuthenticated {
+    /// 0; 58: refused.
+    pub error: i16,
+    /// The broker's words, if it has any.
+    pub message: Option<String>,
+    /// The mechanism's message.
+    pub token: Vec<u8>,
+    /// Milliseconds after which the connection must be authenticated again (KIP-368); 0: never.
+    pub session_lifetime_ms: i64,
 }
 
 /// Produce (key 0), for the one partition that a request of ours carries.
@@ -143,7 +169,7 @@ pub fn metadata(body: &[u8], version: i16) -> Option<Metadata> {
         answer.nodes.push(node(&mut reader)?);
     }
     if version >= 2 {
-        reader.nullable_string()?; // cluster id
+        answer.cluster_id = reader.nullable_string()?.map(str::to_owned);
     }
     reader.int32()?; // controller
     for _ in 0..reader.count()? {
@@ -201,6 +227,28 @@ pub fn producer_id(body: &[u8], version: i16) -> Option<ProducerId> {
         error: reader.int16()?,
         id: reader.int64()?,
         epoch: reader.int16()?,
+    })
+}
+
+/// Reads SaslHandshake from behind the correlation id. None: not that message.
+pub fn sasl_handshake(body: &[u8]) -> Option<SaslHandshake> {
+    let mut reader = Reader::new(body, false);
+    let mut answer = SaslHandshake { error: reader.int16()?, ..SaslHandshake::default() };
+    for _ in 0..reader.count()? {
+        answer.mechanisms.push(reader.string()?.to_owned());
+    }
+    Some(answer)
+}
+
+/// Reads SaslAuthenticate from behind the correlation id. None: not that message.
+pub fn sasl_authenticated(body: &[u8], version: i16) -> Option<SaslAuthenticated> {
+    let mut reader = Reader::new(body, version >= SASL_AUTHENTICATE_FLEXIBLE);
+    reader.skip_tags()?; // response header
+    Some(SaslAuthenticated {
+        error: reader.int16()?,
+        message: reader.nullable_string()?.map(str::to_owned),
+        token: reader.blob()?.to_vec(),
+        session_lifetime_ms: if version >= 1 { reader.int64()? } else { 0 },
     })
 }
 

@@ -10,12 +10,15 @@ use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse,
     TopicProduceResponse,
 };
+use kafka_protocol::messages::sasl_authenticate_response::SaslAuthenticateResponse;
+use kafka_protocol::messages::sasl_handshake_response::SaslHandshakeResponse;
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, BrokerId, InitProducerIdRequest, MetadataRequest, ProduceRequest, ProducerId,
-    RequestHeader, ResponseHeader, TopicName,
+    RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
-use kafka_protocol::records::{Compression, Record, RecordBatchDecoder};
+pub use kafka_protocol::records::Record;
+use kafka_protocol::records::{Compression, RecordBatchDecoder};
 
 use super::answers::{ApiRange, Metadata, Produced};
 use crate::kafka::compress::tests::expanded;
@@ -35,6 +38,8 @@ pub enum Body {
     Metadata { topics: Vec<String> },
     InitProducerId,
     Produce(Produce),
+    SaslHandshake { mechanism: String },
+    SaslAuthenticate { token: Vec<u8> },
 }
 
 #[derive(Debug)]
@@ -73,6 +78,14 @@ pub fn read(frame: &[u8]) -> Asked {
             Body::InitProducerId
         }
         ApiKey::Produce => Body::Produce(produce(ProduceRequest::decode(&mut bytes, version).expect("Produce"))),
+        ApiKey::SaslHandshake => {
+            let request = SaslHandshakeRequest::decode(&mut bytes, version).expect("SaslHandshake");
+            Body::SaslHandshake { mechanism: request.mechanism.to_string() }
+        }
+        ApiKey::SaslAuthenticate => {
+            let request = SaslAuthenticateRequest::decode(&mut bytes, version).expect("SaslAuthenticate");
+            Body::SaslAuthenticate { token: request.auth_bytes.to_vec() }
+        }
         other => panic!("asked for {other:?}"),
     };
     assert!(bytes.is_empty(), "{} bytes behind the request", bytes.len());
@@ -145,6 +158,9 @@ pub fn metadata(correlation: i32, version: i16, answer: &Metadata) -> Vec<u8> {
     let mut response = MetadataResponse::default()
         .with_brokers(answer.nodes.iter().map(broker).collect())
         .with_topics(answer.topics.iter().map(topic).collect());
+    if version >= 2 {
+        response = response.with_cluster_id(answer.cluster_id.as_deref().map(string));
+    }
     if version >= 3 {
         response = response.with_throttle_time_ms(answer.throttle_ms);
     }
@@ -157,6 +173,23 @@ pub fn producer_id(correlation: i32, version: i16, answer: &super::answers::Prod
         .with_producer_id(ProducerId(answer.id))
         .with_producer_epoch(answer.epoch)
         .with_throttle_time_ms(answer.throttle_ms);
+    frame(correlation, version, &response)
+}
+
+pub fn sasl_handshake(correlation: i32, version: i16, answer: &super::answers::SaslHandshake) -> Vec<u8> {
+    let mechanisms = answer.mechanisms.iter().map(|name| string(name)).collect();
+    let response = SaslHandshakeResponse::default().with_error_code(answer.error).with_mechanisms(mechanisms);
+    frame(correlation, version, &response)
+}
+
+pub fn sasl_authenticated(correlation: i32, version: i16, answer: &super::answers::SaslAuthenticated) -> Vec<u8> {
+    let mut response = SaslAuthenticateResponse::default()
+        .with_error_code(answer.error)
+        .with_error_message(answer.message.as_deref().map(string))
+        .with_auth_bytes(answer.token.clone().into());
+    if version >= 1 {
+        response = response.with_session_lifetime_ms(answer.session_lifetime_ms);
+    }
     frame(correlation, version, &response)
 }
 

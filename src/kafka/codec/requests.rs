@@ -4,6 +4,8 @@ use bytes::{BufMut, BytesMut};
 use kafka_protocol::messages::api_versions_request::ApiVersionsRequest;
 use kafka_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use kafka_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use kafka_protocol::messages::sasl_authenticate_request::SaslAuthenticateRequest;
+use kafka_protocol::messages::sasl_handshake_request::SaslHandshakeRequest;
 use kafka_protocol::messages::{ProducerId, RequestHeader, TopicName};
 use kafka_protocol::protocol::{Encodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer};
 
@@ -11,10 +13,14 @@ use kafka_protocol::protocol::{Encodable, HeaderVersion, Request, StrBytes, enco
 pub const PRODUCE: i16 = 0;
 /// API key of Metadata.
 pub const METADATA: i16 = 3;
+/// API key of SaslHandshake.
+pub const SASL_HANDSHAKE: i16 = 17;
 /// API key of ApiVersions.
 pub const API_VERSIONS: i16 = 18;
 /// API key of InitProducerId.
 pub const INIT_PRODUCER_ID: i16 = 22;
+/// API key of SaslAuthenticate.
+pub const SASL_AUTHENTICATE: i16 = 36;
 
 /// The newest ApiVersions that is asked first.
 pub const API_VERSIONS_MAX: i16 = 4;
@@ -22,6 +28,10 @@ pub const API_VERSIONS_MAX: i16 = 4;
 pub const METADATA_RANGE: (i16, i16) = (1, 13);
 /// InitProducerId versions that `answers` reads.
 pub const INIT_PRODUCER_ID_RANGE: (i16, i16) = (0, 5);
+/// SaslHandshake: with version 0 tokens would follow without Kafka's frames, brokers before 1.0.
+pub const SASL_HANDSHAKE_RANGE: (i16, i16) = (1, 1);
+/// SaslAuthenticate versions that `answers` reads.
+pub const SASL_AUTHENTICATE_RANGE: (i16, i16) = (0, 2);
 
 /// What stands in front of every request.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +73,16 @@ pub fn init_producer_id(caller: Caller<'_>, version: i16) -> Vec<u8> {
         .with_producer_id(ProducerId(-1))
         .with_producer_epoch(-1);
     frame(caller, version, &request)
+}
+
+/// SaslHandshake: the mechanism that is about to be used.
+pub fn sasl_handshake(caller: Caller<'_>, version: i16, mechanism: &'static str) -> Vec<u8> {
+    frame(caller, version, &SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(mechanism)))
+}
+
+/// SaslAuthenticate: one message of the mechanism's.
+pub fn sasl_authenticate(caller: Caller<'_>, version: i16, message: Vec<u8>) -> Vec<u8> {
+    frame(caller, version, &SaslAuthenticateRequest::default().with_auth_bytes(message.into()))
 }
 
 /// One whole request.

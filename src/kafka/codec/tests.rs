@@ -1,4 +1,7 @@
-use super::answers::{self, ApiRange, Metadata, Node, PartitionMetadata, Produced, ProducerId, TopicMetadata};
+use super::answers::{
+    self, ApiRange, Metadata, Node, PartitionMetadata, Produced, ProducerId, SaslAuthenticated, SaslHandshake,
+    TopicMetadata,
+};
 use super::broker_side::{self, Body};
 use super::requests::{self, Caller};
 
@@ -47,6 +50,9 @@ fn every_version_of_every_answer_is_read() {
         let mut expected = some_metadata();
         let answer = broker_side::metadata(77, version, &expected);
         expected.throttle_ms = if version >= 3 { 9 } else { 0 };
+        if version < 2 {
+            expected.cluster_id = None;
+        }
         if version < 10 {
             expected.topics[0].id = [0; 16];
         }
@@ -78,6 +84,30 @@ fn every_version_of_a_produce_answer_is_read_with_leader_hints_from_10_on() {
                 (expected.leader, expected.nodes) = (None, Vec::new());
             }
             assert_eq!(answers::produced(body(&answer), version), Some(expected), "{version}");
+        }
+    }
+}
+
+#[test]
+fn every_version_of_the_sasl_messages_is_written_and_read() {
+    for version in 0..=1 {
+        let asked = asked(&requests::sasl_handshake(CALLER, version, "PLAIN"));
+        assert!(matches!(asked.body, Body::SaslHandshake { mechanism } if mechanism == "PLAIN"));
+        let expected = SaslHandshake { error: 33, mechanisms: vec!["PLAIN".to_owned(), "SCRAM-SHA-256".to_owned()] };
+        let answer = broker_side::sasl_handshake(77, version, &expected);
+        assert_eq!(answers::sasl_handshake(body(&answer)), Some(expected));
+    }
+    for version in requests::SASL_AUTHENTICATE_RANGE.0..=requests::SASL_AUTHENTICATE_RANGE.1 {
+        let asked = asked(&requests::sasl_authenticate(CALLER, version, b"\0a\0b".to_vec()));
+        assert!(matches!(asked.body, Body::SaslAuthenticate { token } if token == b"\0a\0b"));
+        for message in [None, Some("no".to_owned())] {
+            let session_lifetime_ms = if version >= 1 { 1 << 33 } else { 0 };
+            let expected = SaslAuthenticated { error: 58, message, token: b"t".to_vec(), session_lifetime_ms };
+            let answer = broker_side::sasl_authenticated(77, version, &expected);
+            assert_eq!(answers::sasl_authenticated(body(&answer), version), Some(expected), "{version}");
+            for at in 0..body(&answer).len() {
+                answers::sasl_authenticated(&body(&answer)[..at], version);
+            }
         }
     }
 }
@@ -122,6 +152,7 @@ fn some_metadata() -> Metadata {
     let partition = |index, leader| PartitionMetadata { error: 0, index, leader, leader_epoch: 4 };
     Metadata {
         throttle_ms: 9,
+        cluster_id: Some("MkU3OEVBNTcwNTJENDM2Qg".to_owned()),
         nodes: vec![
             Node { id: 1, host: "broker-1".to_owned(), port: 9092 },
             Node { id: 2, host: "::1".to_owned(), port: 65535 },

@@ -9,11 +9,15 @@ use crate::kafka::lane::{Open, Pushed};
 use crate::kafka::options::{LaneId, Mode};
 use crate::kafka::partition;
 use crate::kafka::ring::{SLOTS_PER_SINK, SlotMemory, State};
+use crate::kafka::slot;
+use crate::kafka::stored::Stored;
 
 /// The part of the ring (one in so many slots) that only lanes with fewer than [`LANE_SLOTS`] may take from.
 const LANE_RESERVE: usize = 4;
 /// See [`LANE_RESERVE`]: one fills while one is in flight.
 const LANE_SLOTS: u32 = 2;
+/// See [`Shipper::has_room`]: one in so many slots is kept for exchanges that had begun.
+const ROOM_SHARE: usize = 4;
 /// Below this share of free slots (one in so many) open batches are sealed early.
 const NEED_SHARE: usize = 8;
 
@@ -32,6 +36,7 @@ impl<M: SlotMemory> Shipper<M> {
             let to = (&lane.key[..], lane.spec.batching, lane.batch_bytes);
             let memory = slot.memory.bytes_mut();
             if let Ok(pushed) = open.push(memory, to, now, &mut slot.batch.record_entries, render) {
+                self.tickets.note(open.slot, open.batch.entries());
                 let target = self.options.batch_bytes.min(lane.batch_bytes);
                 let over = open.batch.bytes() >= target && (!open.over || open.batch.bytes() >= lane.batch_bytes);
                 open.over |= over;
@@ -48,6 +53,12 @@ impl<M: SlotMemory> Shipper<M> {
         self.append_to_next(index, now, render)
     }
 
+    /// False while a lane whose overflow is `Backpressure` should get no new requests: the ring is nearly full. What is on its way
+    /// then still fits.
+    pub fn has_room(&self, lane: LaneId) -> bool {
+        self.index_of(lane).is_none() || self.ring.free() > self.ring.len() / ROOM_SHARE
+    }
+
     /// The open batch is full, or there is none: seals it and begins the next with this entry.
     fn append_to_next(&mut self, index: usize, now: Now, render: &mut dyn FnMut(&mut Out<'_>)) -> Appended {
         self.seal(index, now.mono);
@@ -61,13 +72,14 @@ impl<M: SlotMemory> Shipper<M> {
         let lane = &mut self.lanes[index];
         let slot = self.ring.slot_mut(id);
         let memory = slot.memory.bytes_mut();
-        let mut open = Open::new(id, memory.len(), lane.guess());
+        let mut open = lane.open_in(id, memory);
         let to = (&lane.key[..], lane.spec.batching, lane.batch_bytes);
         if let Err(overflow) = open.push(memory, to, now, &mut slot.batch.record_entries, render) {
             self.give_back(id);
             self.advance(index, now.mono);
             return self.refuse_too_large(index, overflow.entry_bytes, now.mono);
         }
+        self.tickets.note(id, open.batch.entries());
         lane.open = Some(open);
         lane.held += 1;
         lane.pushed += 1;
@@ -93,6 +105,7 @@ impl<M: SlotMemory> Shipper<M> {
                 self.note_wake(due);
             }
         }
+        self.close_held_array(index, now);
         let lane = &self.lanes[index];
         let Some(open) = &lane.open else { return };
         let Some(since) = open.since else { return };
@@ -103,7 +116,7 @@ impl<M: SlotMemory> Shipper<M> {
             return;
         }
         let linger_ms = match self.sinks[lane.sink].spec.mode {
-            Mode::Sync => 0,
+            Mode::Sync | Mode::Held => 0,
             Mode::Async => self.options.linger_ms,
         };
         let due = since.plus_ms(linger_ms);
@@ -115,10 +128,10 @@ impl<M: SlotMemory> Shipper<M> {
     }
 
     /// True if a batch that is sealed now can be sent at once, as far as this lane can tell.
-    fn pipe_is_free(&self, index: usize) -> bool {
+    pub(super) fn pipe_is_free(&self, index: usize) -> bool {
         let lane = &self.lanes[index];
         let topic = &self.sinks[lane.sink].topics[lane.topic];
-        if !lane.waiting.is_empty() || topic.leaders.is_empty() {
+        if !lane.waiting.is_empty() || topic.leaders.is_empty() || !lane.tail.is_empty() || self.is_behind(index) {
             return false;
         }
         let partition = match (&lane.spec.key, lane.sticky) {
@@ -132,7 +145,7 @@ impl<M: SlotMemory> Shipper<M> {
             .is_none_or(|queue| queue.batches.len() < window && queue.batches.len() == queue.in_flight as usize)
     }
 
-    fn close_array(&mut self, index: usize, now: Mono) {
+    pub(super) fn close_array(&mut self, index: usize, now: Mono) {
         if let Some(open) = &mut self.lanes[index].open {
             let slot = self.ring.slot_mut(open.slot);
             open.close_array(slot.memory.bytes_mut(), &mut slot.batch.record_entries, now);
@@ -162,7 +175,7 @@ impl<M: SlotMemory> Shipper<M> {
 
     fn empty_batch(&mut self, index: usize) -> Option<Open> {
         let id = self.take_slot(index)?;
-        Some(Open::new(id, self.ring.slot(id).memory.bytes().len(), self.lanes[index].guess()))
+        Some(self.lanes[index].open_in(id, self.ring.slot_mut(id).memory.bytes_mut()))
     }
 
     /// An empty batch that a lane holds though nothing else of it is left goes back to the others.
@@ -178,13 +191,16 @@ impl<M: SlotMemory> Shipper<M> {
         let id = self.take_slot(index)?;
         let lane = &mut self.lanes[index];
         let (from, to) = self.ring.two(open.slot, id)?;
-        let mut next = Open::new(id, to.memory.bytes().len(), lane.guess());
+        let mut next = lane.open_in(id, to.memory.bytes_mut());
         (next.array_first, next.array_last) = (open.array_first, open.array_last);
         let mut left = open.batch;
         if !left.carry_array(from.memory.bytes(), &mut next.batch, to.memory.bytes_mut(), &lane.key) {
             self.give_back(id);
             return None;
         }
+        // It counts in the new slot first: between the two it stands twice, which `slot::drop_carried` sees, and never nowhere.
+        slot::progress(to.memory.bytes_mut(), &next.batch);
+        slot::progress(from.memory.bytes_mut(), &left);
         lane.open = Some(Open { batch: left, ..open });
         Some(next)
     }
@@ -202,8 +218,10 @@ impl<M: SlotMemory> Shipper<M> {
         let codec = self.sinks[lane.sink].spec.compression;
         self.compressor.compress_batch(codec, slot.memory.bytes_mut(), &mut sealed);
         slot.batch.seal(sealed);
+        slot.batch.number = open.number;
         slot.state = State::Queued;
-        lane.waiting.push_back(open.slot);
+        slot::seal(slot.memory.bytes_mut(), &Stored { sealed, ..lane.account(open.number) });
+        self.enqueue(index, open.slot);
     }
 
     /// A slot for this lane, if its share allows one.
@@ -211,22 +229,36 @@ impl<M: SlotMemory> Shipper<M> {
         if !self.may_take(index) {
             return None;
         }
+        self.take_free_slot(index)
+    }
+
+    pub(super) fn take_free_slot(&mut self, index: usize) -> Option<SlotId> {
         let id = self.ring.take(index as u32)?;
         let lane = &mut self.lanes[index];
         lane.slots += 1;
         self.sinks[lane.sink].slots += 1;
         self.stats.slots_used += 1;
+        self.tickets.begin(id);
         self.list(index);
         Some(id)
+    }
+
+    /// Slots that every sink can always get.
+    pub(super) fn share(&self) -> usize {
+        let all = self.ring.len();
+        let sinks = self.sinks.iter().filter(|sink| sink.lanes > 0).count();
+        let least = if all >= 3 * sinks { 2 } else { 1 };
+        (all / (2 * sinks.max(1))).clamp(least, SLOTS_PER_SINK)
     }
 
     /// Every sink can always get a few slots, and every lane two, however full the others' queues are.
     fn may_take(&self, index: usize) -> bool {
         let (free, all) = (self.ring.free(), self.ring.len());
+        if free <= self.load_reserve() + self.kept_for_held(index) {
+            return false;
+        }
         let lane = &self.lanes[index];
-        let sinks = self.sinks.iter().filter(|sink| sink.lanes > 0).count();
-        let least = if all >= 3 * sinks { 2 } else { 1 };
-        let share = (all / (2 * sinks.max(1))).clamp(least, SLOTS_PER_SINK);
+        let share = self.share();
         let owed: usize = self
             .sinks
             .iter()
@@ -279,11 +311,15 @@ impl<M: SlotMemory> Shipper<M> {
         if id.0 as usize >= self.ring.len() {
             return;
         }
-        let slot = self.ring.slot_mut(id);
-        slot.pins = slot.pins.saturating_sub(1);
-        if slot.state == State::Resolved && self.ring.give_back(id) {
+        self.unpin(id);
+        if self.ring.slot(id).state == State::Resolved && self.ring.give_back(id) {
             self.slot_is_free(id);
         }
+    }
+
+    pub(super) fn unpin(&mut self, id: SlotId) {
+        let slot = self.ring.slot_mut(id);
+        slot.pins = slot.pins.saturating_sub(1);
     }
 
     fn slot_is_free(&mut self, id: SlotId) {
@@ -291,6 +327,17 @@ impl<M: SlotMemory> Shipper<M> {
         lane.slots -= 1;
         self.sinks[lane.sink].slots -= 1;
         self.stats.slots_used -= 1;
+    }
+
+    /// What lies in the slot is sealed: on to its partition, or behind what is in the spool.
+    fn enqueue(&mut self, index: usize, id: SlotId) {
+        let spills = self.should_spill(index);
+        let lane = &mut self.lanes[index];
+        if lane.tail.is_empty() && !spills {
+            lane.waiting.push_back(id);
+        } else {
+            lane.tail.queue.push_back(id);
+        }
     }
 
     fn refuse(&mut self, index: usize, now: Mono) -> Appended {

@@ -1,6 +1,7 @@
 //! From a sealed batch to its outcome: a partition, a leader, an identity, a request; and what the answer does.
 
-use super::Shipper;
+use super::spill::stored;
+use super::{Ending, Shipper};
 use crate::base::Mono;
 use crate::kafka::codec::answers;
 use crate::kafka::codec::requests::{self, Caller};
@@ -13,8 +14,10 @@ use crate::kafka::options::{Acks, PRODUCE_GRACE_MS};
 use crate::kafka::partition;
 use crate::kafka::producer::{Next, Outcome, Patience, Queue, Resolved};
 use crate::kafka::retry::{self, Backoff, Verdict};
-use crate::kafka::ring::{SlotMemory, State};
+use crate::kafka::ring::{Attempt, SlotMemory, State};
+use crate::kafka::slot;
 use crate::kafka::stats::LostReason;
+use crate::kafka::stored::Stored;
 
 /// Bytes below which a learnt limit of batches does not fall.
 const BATCH_BYTES_MIN: usize = 1024;
@@ -25,6 +28,10 @@ impl<M: SlotMemory> Shipper<M> {
     /// Does for one lane what can be done now.
     pub(super) fn drive_lane(&mut self, index: usize, now: Mono) {
         self.seal_if_due(index, now);
+        self.drive_tail(index, now);
+        if self.ending == Ending::Stowing || self.is_behind(index) {
+            return;
+        }
         self.assign(index, now);
         for at in 0..self.lanes[index].queues.len() {
             if !self.lanes[index].queues[at].batches.is_empty() {
@@ -73,6 +80,11 @@ impl<M: SlotMemory> Shipper<M> {
                     partition
                 }
             };
+            // Also if this process ends before it is sent: otherwise it could follow, in that partition, what came after it.
+            let slot = self.ring.slot_mut(id);
+            let account = lane.account(slot.batch.number);
+            let account = Stored { sealed: slot.batch.whole, partition: Some(partition), ..account };
+            slot::restate(slot.memory.bytes_mut(), &account);
             if let Some(queue) = lane.queue(partition) {
                 queue.batches.push_back(id);
             }
@@ -130,10 +142,12 @@ impl<M: SlotMemory> Shipper<M> {
             Outcome::InDoubt => self.stats.in_doubt += one.entries,
             Outcome::Lost(reason) => self.stats.lost.add(reason, one.entries),
         }
+        self.settle_tickets(&one);
         if one.outcome != Outcome::Delivered {
             self.report_lost(index, at, one, now);
         }
         if one.whole {
+            self.frame_done(one.slot);
             self.give_back(one.slot);
         }
     }
@@ -227,6 +241,7 @@ impl<M: SlotMemory> Shipper<M> {
         let lane = &mut self.lanes[index];
         let sink = &self.sinks[lane.sink];
         let idempotent = sink.is_idempotent();
+        let account = lane.account(self.ring.slot(id).batch.number);
         let queue = &mut lane.queues[at];
         if queue.prepare(&mut self.ring, id, idempotent, &mut self.compressor).is_none() {
             self.with_queue(index, at, now, |queue, ring, _, resolved| queue.drop_unsendable(ring, id, resolved));
@@ -251,6 +266,15 @@ impl<M: SlotMemory> Shipper<M> {
             partition: at as i32,
         };
         let slot = self.ring.slot_mut(id);
+        // All of it, and the identity beside it, before the first byte can leave.
+        slot.batch.attempt = Some(Attempt {
+            partition: at as i32,
+            topic_id: topic.id,
+            scan_from: queue.scan_from(),
+            cluster: sink.cluster,
+        });
+        let account = stored(account, &slot.batch);
+        slot::restate(slot.memory.bytes_mut(), &account);
         // The topic is known to Kafka and the tailroom is the batch's own, so that there is room; an empty request would be
         // answered by a closed connection.
         let conn = connection.id;
@@ -288,7 +312,7 @@ impl<M: SlotMemory> Shipper<M> {
         }
         let (before, refused_bytes) = (self.stats.delivered, self.ring.slot(slot).batch.part_bytes());
         let verdict = self.with_queue(index, at, now, |queue, ring, time, resolved| {
-            queue.answered(ring, slot, answer.error, time, resolved)
+            queue.answered(ring, slot, (answer.error, answer.base_offset), time, resolved)
         });
         let hinted = self.take_hint(index, at, &answer);
         match verdict {
@@ -381,7 +405,10 @@ impl<M: SlotMemory> Shipper<M> {
                         self.producer_failed(lane as usize, failures, now);
                     }
                 }
-                Purpose::ApiVersions(_) | Purpose::Metadata(_) => {}
+                Purpose::ApiVersions(_)
+                | Purpose::SaslHandshake
+                | Purpose::SaslAuthenticate(_)
+                | Purpose::Metadata(_) => {}
             }
         }
     }
@@ -395,7 +422,8 @@ impl<M: SlotMemory> Shipper<M> {
             lane.queues.push(Queue::default());
         }
         let waiting = std::mem::take(&mut lane.waiting);
-        lane.queues[0].batches.extend(waiting);
+        let unspilled = std::mem::take(&mut lane.tail.queue);
+        lane.queues[0].batches.extend(waiting.into_iter().chain(unspilled));
         for at in 0..self.lanes[index].queues.len() {
             self.with_queue(index, at, now, |queue, ring, _, resolved| queue.abandon(ring, reason, resolved));
         }

@@ -2,21 +2,32 @@
 //! and the time, and sleeps until [`Shipper::next_wake`]. No socket, file, clock or randomness in here.
 //!
 //! `append` fills slots and seals them, `deliver` sends batches and takes their answers, `network` keeps connections and metadata,
-//! `report` says what an operator must know.
+//! `login` says on a connection who we are, `spill` what goes to disk and comes back, `report` what an operator must know, `tickets` tells
+//! those who wait for an entry what became of it.
 
 mod append;
 mod deliver;
+mod login;
+#[cfg(test)]
+mod login_tests;
 mod network;
 mod report;
+mod spill;
+#[cfg(test)]
+mod spool_tests;
 #[cfg(test)]
 mod tests;
+mod tickets;
+#[cfg(test)]
+mod tickets_tests;
 
 use std::collections::{HashMap, VecDeque};
 
+use self::tickets::Tickets;
 use super::batch::{Out, SLOT_BYTES_MIN};
 use super::compress::Compressor;
 use super::connection::Connection;
-use super::event::{Action, Appended, Event, SlotId};
+use super::event::{Action, Appended, Event, SlotId, Ticket};
 use super::lane::Lane;
 use super::options::{CLIENT_ID_BYTES, LaneId, LaneSpec, ShipperOptions, SinkId, SinkSpec};
 use super::producer::Resolved;
@@ -24,6 +35,8 @@ use super::retry::Rng;
 use super::ring::{Ring, SLOTS_MIN, SlotMemory, State};
 use super::sink::Sink;
 use super::stats::{LostReason, Stats};
+use super::stored::{FrameRef, Origin, Stored};
+use super::trace::Stream;
 use crate::base::Mono;
 use crate::base::time::Now;
 
@@ -36,6 +49,10 @@ pub struct Shipper<M> {
     sinks_by_content: HashMap<SinkSpec, u32>,
     lanes: Vec<Lane>,
     lanes_by_content: HashMap<LaneSpec, u32>,
+    /// The next number of lanes that were forgotten, by their content key.
+    next_numbers: HashMap<u64, u64>,
+    /// Lanes made so far, forgotten ones included.
+    lanes_made: u32,
     /// Indexes of lanes that were forgotten.
     vacant: Vec<u32>,
     /// Indexes of lanes that hold slots.
@@ -47,9 +64,30 @@ pub struct Shipper<M> {
     held: u64,
     rng: Rng,
     compressor: Compressor,
+    tickets: Tickets,
     /// Scratch: what the queue at work has resolved.
     resolved: Vec<Resolved>,
     wake: Option<Mono>,
+    /// How far the end is.
+    ending: Ending,
+}
+
+/// How far a shipper's end is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Ending {
+    /// It is not near.
+    #[default]
+    No,
+    /// Nothing is read from the spool any more.
+    Draining,
+    /// Nothing is sent any more: everything goes to the spool.
+    Stowing,
+}
+
+impl Ending {
+    const fn max_of(self, other: Self) -> Self {
+        if matches!(self, Self::Stowing) { self } else { other }
+    }
 }
 
 impl<M: SlotMemory> Shipper<M> {
@@ -73,6 +111,8 @@ impl<M: SlotMemory> Shipper<M> {
             sinks_by_content: HashMap::new(),
             lanes: Vec::new(),
             lanes_by_content: HashMap::new(),
+            next_numbers: HashMap::new(),
+            lanes_made: 0,
             vacant: Vec::new(),
             busy: Vec::new(),
             connections: Vec::new(),
@@ -82,8 +122,10 @@ impl<M: SlotMemory> Shipper<M> {
             held: 0,
             rng,
             compressor: Compressor::default(),
+            tickets: Tickets::default(),
             resolved: Vec::new(),
             wake: None,
+            ending: Ending::No,
         }
     }
 
@@ -106,7 +148,22 @@ impl<M: SlotMemory> Shipper<M> {
             lane.retired = false;
             return LaneId { index, generation: lane.generation };
         }
+        let id = self.new_lane(spec, self.options.origin);
+        self.lanes_by_content.insert(spec.clone(), id.index);
+        id
+    }
+
+    /// Takes over what an earlier run left of a lane: its frames, oldest first. They are delivered before anything new of a lane
+    /// with the same content, and before what is adopted later. Panics if `spec.sink` is another shipper's.
+    pub fn adopt(&mut self, spec: &LaneSpec, origin: Origin, frames: Vec<(FrameRef, Stored)>) -> LaneId {
+        let id = self.new_lane(spec, origin);
+        self.adopt_frames(id.index as usize, frames);
+        id
+    }
+
+    fn new_lane(&mut self, spec: &LaneSpec, origin: Origin) -> LaneId {
         let sink_index = spec.sink.0 as usize;
+        let after = self.earlier_lanes(spec);
         let sink = &mut self.sinks[sink_index];
         let topic_index = sink.topic(&spec.topic);
         let topic = &mut sink.topics[topic_index];
@@ -115,14 +172,18 @@ impl<M: SlotMemory> Shipper<M> {
         sink.metadata.wanted |= topic.leaders.is_empty();
         let index = self.vacant.pop().unwrap_or(self.lanes.len() as u32);
         let generation = self.lanes.get(index as usize).map_or(0, |lane| lane.generation + 1);
-        let mut lane = Lane::new(spec.clone(), sink_index, topic_index, generation);
-        (lane.batch_bytes, lane.incarnation) = (topic.batch_bytes, topic.incarnation);
+        let mut lane = Lane::new(spec.clone(), sink_index, topic_index, generation, origin);
+        (lane.batch_bytes, lane.incarnation, lane.after) = (topic.batch_bytes, topic.incarnation, after);
+        // A lane that is made anew under one content numbers on: both may be in the spool.
+        lane.next_number = self.next_numbers.get(&spec.stored_as).copied().unwrap_or(0);
+        let number = self.lanes_made;
+        self.lanes_made += 1;
+        lane.trace = self.options.trace.map(|core| Stream { lane: number, ..core }.prefix()).unwrap_or_default();
         if (index as usize) < self.lanes.len() {
             self.lanes[index as usize] = lane;
         } else {
             self.lanes.push(lane);
         }
-        self.lanes_by_content.insert(spec.clone(), index);
         self.wake = Some(Mono::default());
         LaneId { index, generation }
     }
@@ -143,14 +204,36 @@ impl<M: SlotMemory> Shipper<M> {
         self.append_entry(lane, now, render)
     }
 
+    /// As [`Shipper::append`], for an entry that somebody waits for: if it is accepted, one [`Action::Settled`] says later what
+    /// became of it. For lanes of [`Mode::Held`](super::options::Mode::Held) only: others carry open arrays from slot to slot.
+    pub fn append_with(
+        &mut self,
+        ticket: Ticket,
+        lane: LaneId,
+        now: Now,
+        render: &mut dyn FnMut(&mut Out<'_>),
+    ) -> Appended {
+        debug_assert!(
+            self.index_of(lane).is_none_or(|index| self.is_held(index)),
+            "a ticket for a lane that is not held"
+        );
+        self.tickets.next = Some(ticket);
+        let appended = self.append_entry(lane, now, render);
+        self.tickets.next = None;
+        appended
+    }
+
     /// Tells what the shell saw.
     pub fn on_event(&mut self, event: Event<'_>, now: Now) {
         match event {
             Event::Connected { conn } => self.on_connected(conn, now.mono),
             Event::ConnectFailed { conn, reason } => self.on_connect_failed(conn, reason, now.mono),
+            Event::TlsFailed { conn, reason } => self.on_tls_failed(conn, reason, now.mono),
             Event::Received { conn, bytes } => self.on_received(conn, bytes, now.mono),
             Event::Sent { slot: Some(slot), .. } => self.on_sent(slot),
             Event::Sent { slot: None, .. } => return,
+            Event::Spilled { slot, frame } => self.on_spilled(slot, frame, now.mono),
+            Event::Loaded { slot, read } => self.on_loaded(slot, read, now.mono),
             Event::Closed { conn, reason } => self.on_closed(conn, reason, now.mono),
         }
         self.pump(now.mono);
@@ -182,6 +265,40 @@ impl<M: SlotMemory> Shipper<M> {
         self.pump(now.mono);
     }
 
+    /// No entries come any more: seals everything that is open, and leaves in the spool what is there.
+    pub fn drain(&mut self, now: Now) {
+        self.ending = self.ending.max_of(Ending::Draining);
+        self.flush(now);
+    }
+
+    /// The time to deliver is over: every connection is closed, and everything that is not resolved goes to the spool, with its
+    /// identity. Go on with events until [`Shipper::is_stowing`] is false, then [`Shipper::give_up`].
+    pub fn stow(&mut self, now: Now) {
+        self.ending = Ending::Stowing;
+        for sink in 0..self.sinks.len() {
+            self.close_all(sink, now.mono);
+        }
+        for at in 0..self.busy.len() {
+            self.stow_lane(self.busy[at] as usize, now.mono);
+        }
+        self.pump(now.mono);
+    }
+
+    /// True while something is still on its way to the spool.
+    pub fn is_stowing(&self) -> bool {
+        self.options.spool && self.lanes.iter().any(|lane| lane.tail.spilling.is_some() || !lane.tail.queue.is_empty())
+    }
+
+    /// Entries that the next run will find: in the spool, or in a ring that stays.
+    pub fn kept_entries(&self) -> u64 {
+        if self.options.ring_stays { self.held } else { self.stats.spooled }
+    }
+
+    /// Entries accepted, not resolved and not in the spool.
+    pub fn held_in_ring(&self) -> u64 {
+        self.held - self.stats.spooled
+    }
+
     /// The shutdown's deadline: what was never sent, or was refused, becomes lost; what was sent and not answered, in doubt. Every
     /// connection is closed. Slots come back with the last `Sent`.
     pub fn give_up(&mut self, now: Now) {
@@ -189,7 +306,10 @@ impl<M: SlotMemory> Shipper<M> {
             self.close_all(sink, now.mono);
         }
         for index in std::mem::take(&mut self.busy) {
-            self.abandon_lane(index as usize, LostReason::Shutdown, now.mono);
+            // What the next run finds in the ring is not lost.
+            if !self.options.ring_stays || self.lanes[index as usize].spec.stored_as == 0 {
+                self.abandon_lane(index as usize, LostReason::Shutdown, now.mono);
+            }
         }
         self.wake = None;
     }
@@ -209,20 +329,42 @@ impl<M: SlotMemory> Shipper<M> {
         &self.ring.slot(slot).memory
     }
 
+    /// A slot's memory, for [`Action::Load`]. Panics on a slot that is not this shipper's.
+    pub fn slot_memory_mut(&mut self, slot: SlotId) -> &mut M {
+        &mut self.ring.slot_mut(slot).memory
+    }
+
+    /// The slots as a process that is killed now leaves them.
+    #[cfg(test)]
+    pub fn take_memories(&mut self) -> Vec<M>
+    where
+        M: Default,
+    {
+        (0..self.ring.len() as u32).map(|id| std::mem::take(&mut self.ring.slot_mut(SlotId(id)).memory)).collect()
+    }
+
+    /// Connections are numbered from here on.
+    #[cfg(test)]
+    pub fn number_connections_from(&mut self, next: u64) {
+        self.next_conn = next;
+    }
+
     /// Counts what lies in the slots and compares: `accepted = delivered + held + in doubt + lost`. For tests; walks every slot.
     pub fn check_accounting(&self) -> Result<(), String> {
         let in_slot = |slot: &super::ring::Slot<M>| match slot.state {
-            State::Free | State::Resolved => 0,
+            State::Free | State::Resolved | State::Loading => 0,
             State::Open => self.lanes[slot.lane as usize].open.map_or(0, |open| open.batch.entries()),
-            State::Queued | State::InFlight | State::Held => slot.batch.entries_left(),
+            State::Queued | State::InFlight | State::Held | State::Spilling => slot.batch.entries_left(),
         };
         let in_slots: u64 = self.ring.used().map(|(_, slot)| in_slot(slot)).sum();
+        let in_spool: u64 = self.lanes.iter().map(|lane| lane.tail.entries()).sum();
         let in_lanes: u64 = self.lanes.iter().map(|lane| lane.held).sum();
         let stats = &self.stats;
         let resolved = stats.delivered + stats.in_doubt + stats.lost.total();
         let slots_held: u64 = self.lanes.iter().map(|lane| u64::from(lane.slots)).sum();
         let used = (self.ring.len() - self.ring.free()) as u64;
-        if in_slots == self.held
+        if in_slots + in_spool == self.held
+            && in_spool == stats.spooled
             && in_lanes == self.held
             && stats.accepted == resolved + self.held
             && slots_held == used
@@ -231,7 +373,7 @@ impl<M: SlotMemory> Shipper<M> {
             return Ok(());
         }
         Err(format!(
-            "{in_slots} in slots, {in_lanes} in lanes, {} held, {slots_held} of {used} slots: {stats:?}",
+            "{in_slots} in slots, {in_spool} in the spool, {in_lanes} in lanes, {} held, {slots_held} of {used} slots: {stats:?}",
             self.held
         ))
     }
@@ -256,6 +398,8 @@ impl<M: SlotMemory> Shipper<M> {
     /// Does everything that can be done now, and finds out when there is more.
     fn pump(&mut self, now: Mono) {
         self.wake = None;
+        self.hash_logins(now);
+        self.renew_logins(now);
         for at in 0..self.busy.len() {
             let index = self.busy[at] as usize;
             if self.lanes[index].retired {
@@ -287,14 +431,17 @@ impl<M: SlotMemory> Shipper<M> {
     fn forget(&mut self, index: u32) {
         let lane = &mut self.lanes[index as usize];
         lane.live = false;
-        self.lanes_by_content.remove(&lane.spec);
+        if self.lanes_by_content.get(&lane.spec) == Some(&index) {
+            self.lanes_by_content.remove(&lane.spec);
+        }
+        if lane.origin == self.options.origin && lane.spec.stored_as != 0 {
+            self.next_numbers.insert(lane.spec.stored_as, lane.next_number);
+        }
         self.vacant.push(index);
         let sink = &mut self.sinks[lane.sink];
         sink.lanes -= 1;
         sink.topics[lane.topic].lanes -= 1;
-        if sink.lanes == 0 {
-            // Looked at by `drive_sink`, which closes what nobody needs.
-            self.wake = Some(Mono::default());
-        }
+        // Looked at once: by `drive_sink`, which closes what nobody needs, and by lanes that went behind this one.
+        self.wake = Some(Mono::default());
     }
 }

@@ -4,11 +4,12 @@ use super::Shipper;
 use crate::base::Mono;
 use crate::kafka::codec::answers;
 use crate::kafka::codec::requests::{self, Caller};
-use crate::kafka::connection::{Connection, Phase, Purpose, Welcome};
+use crate::kafka::connection::{Connection, Garbage, Phase, Purpose, Welcome};
 use crate::kafka::event::{Action, ConnId};
 use crate::kafka::retry::Backoff;
 use crate::kafka::ring::SlotMemory;
-use crate::kafka::sink::Trouble;
+use crate::kafka::sink::{Trouble, cluster_hash};
+use crate::kafka::tls;
 
 /// Milliseconds that a connection being made is waited for before the next broker of the list is tried beside it.
 const HEDGE_MS: u64 = 1_000;
@@ -20,6 +21,8 @@ pub(super) enum End {
     Idle,
     /// It failed; the broker is left alone for a while.
     Failed,
+    /// The broker and we do not take each other; it is left alone for the longest pause.
+    Denied,
 }
 
 impl<M: SlotMemory> Shipper<M> {
@@ -74,7 +77,9 @@ impl<M: SlotMemory> Shipper<M> {
         let mut wake = None;
         for connection in self.connections.iter().filter(|connection| connection.sink == index && !connection.retired) {
             let patient_until = match connection.phase {
-                Phase::Ready => connection.silent_until,
+                Phase::Ready => connection
+                    .silent_until
+                    .max(connection.login.as_ref().map_or(Mono::default(), |login| login.since.plus_ms(HEDGE_MS))),
                 _ => connection.since.plus_ms(HEDGE_MS),
             };
             wake = wake.max(Some(patient_until));
@@ -95,8 +100,13 @@ impl<M: SlotMemory> Shipper<M> {
         let conn = ConnId(self.next_conn);
         self.next_conn += 1;
         broker.conn = Some(conn);
-        self.actions.push_back(Action::Connect { conn, host: broker.host.clone(), port: broker.port });
-        self.connections.push(Connection::new(conn, sink, key, now));
+        let (host, port) = (broker.host.clone(), broker.port);
+        let tls = self.sinks[sink].spec.security.tls.clone();
+        self.actions.push_back(Action::Connect { conn, host, port, tls });
+        let sasl = self.credentials_for(sink, key);
+        let mut connection = Connection::new(conn, sink, key, now);
+        connection.sasl = sasl;
+        self.connections.push(connection);
         self.stats.connections += 1;
         self.note_wake(now.plus_ms(self.options.connect_timeout_ms.min(HEDGE_MS)));
     }
@@ -148,12 +158,33 @@ impl<M: SlotMemory> Shipper<M> {
         self.end(at, End::Failed, now, Some((Trouble::Unreachable, reason)));
     }
 
+    pub(super) fn on_tls_failed(&mut self, id: ConnId, reason: &str, now: Mono) {
+        let Some(at) = self.position(id) else { return };
+        let text = self.handshake_failed(at, reason);
+        self.end(at, End::Denied, now, Some((Trouble::Tls, &text)));
+    }
+
+    fn handshake_failed(&mut self, at: usize, reason: &str) -> String {
+        let (sink, key) = (self.connections[at].sink, self.connections[at].broker);
+        let broker = self.sinks[sink].brokers.by_key(key);
+        broker.map_or_else(String::new, |broker| tls::handshake_failed(&broker.host, broker.port, reason))
+    }
+
     pub(super) fn on_closed(&mut self, id: ConnId, reason: &str, now: Mono) {
         let Some(at) = self.position(id) else { return };
         let connection = &self.connections[at];
         if connection.phase == Phase::Ready {
             let end = if connection.is_idle() { End::Idle } else { End::Failed };
-            return self.end(at, end, now, None);
+            let unproven = end == End::Failed && !connection.proven && connection.sasl.is_none();
+            let reason = format!(
+                "closed at the first request ({reason}): does this listener want SASL? Then brokers[].sasl_config is needed"
+            );
+            return self.end(at, end, now, unproven.then_some((Trouble::Unreachable, &reason)));
+        }
+        if self.sinks[connection.sink].spec.security.tls.is_some() && connection.login.is_none() {
+            // A broker looks at our certificate, and at what it thinks of us, after we have taken its own.
+            let text = self.handshake_failed(at, reason);
+            return self.end(at, End::Denied, now, Some((Trouble::Tls, &text)));
         }
         let reason =
             format!("closed during the handshake ({reason}): is it a Kafka, and is this a plaintext listener?");
@@ -170,6 +201,7 @@ impl<M: SlotMemory> Shipper<M> {
             let (purpose, body) = match self.connections[at].next_answer(&mut read) {
                 Ok(Some(answer)) => answer,
                 Ok(None) => return self.connections[at].forget(read),
+                Err(Garbage::Tls) => return self.not_kafka(at, "this listener speaks TLS: the route needs tls", now),
                 Err(garbage) => return self.not_kafka(at, &format!("its bytes are not Kafka's ({garbage:?})"), now),
             };
             let body = self.connections[at].body(body).to_vec();
@@ -183,6 +215,8 @@ impl<M: SlotMemory> Shipper<M> {
     fn on_answer(&mut self, at: usize, purpose: Purpose, body: &[u8], now: Mono) -> Option<()> {
         match purpose {
             Purpose::ApiVersions(version) => self.on_welcome(at, body, version, now),
+            Purpose::SaslHandshake => self.on_sasl_handshake(at, body, now),
+            Purpose::SaslAuthenticate(version) => self.on_sasl_authenticated(at, body, version, now),
             Purpose::Metadata(version) => self.on_metadata(at, body, version, now),
             Purpose::ProducerId(..) => self.on_producer_id(at, body, purpose, now),
             Purpose::Produce { .. } => self.on_produced(at, body, purpose, now),
@@ -192,13 +226,8 @@ impl<M: SlotMemory> Shipper<M> {
     fn on_welcome(&mut self, at: usize, body: &[u8], asked: i16, now: Mono) -> Option<()> {
         match self.connections[at].welcome(body, asked) {
             Ok(Some(version)) => self.say_hello(at, version, now),
-            Ok(None) => {
-                let (sink, key) = (self.connections[at].sink, self.connections[at].broker);
-                if let Some(broker) = self.sinks[sink].brokers.by_key(key) {
-                    (broker.failures, broker.retry_at) = (0, Mono::default());
-                }
-                self.close_spare(sink, now);
-            }
+            Ok(None) if self.connections[at].sasl.is_some() => self.begin_login(at, now),
+            Ok(None) => self.on_ready(at, now),
             Err(Welcome::Garbage) => return None,
             Err(Welcome::Refused(error)) => {
                 let name = crate::kafka::retry::error_name(error);
@@ -211,7 +240,17 @@ impl<M: SlotMemory> Shipper<M> {
         Some(())
     }
 
-    fn not_kafka(&mut self, at: usize, reason: &str, now: Mono) {
+    /// Requests may be sent.
+    pub(super) fn on_ready(&mut self, at: usize, now: Mono) {
+        let (sink, key) = (self.connections[at].sink, self.connections[at].broker);
+        if let Some(broker) = self.sinks[sink].brokers.by_key(key) {
+            (broker.failures, broker.retry_at) = (0, Mono::default());
+        }
+        self.report_taken(sink, key);
+        self.close_spare(sink, now);
+    }
+
+    pub(super) fn not_kafka(&mut self, at: usize, reason: &str, now: Mono) {
         self.actions.push_back(Action::Close { conn: self.connections[at].id });
         self.end(at, End::Failed, now, Some((Trouble::NotKafka, reason)));
     }
@@ -220,8 +259,11 @@ impl<M: SlotMemory> Shipper<M> {
         let index = self.connections[at].sink;
         self.sinks[index].metadata.asked = None;
         let answer = answers::metadata(body, version)?;
+        self.connections[at].proven = true;
+        self.sinks[index].learnt_sasl = self.connections[at].sasl.clone();
         self.connections[at].throttle(now, answer.throttle_ms);
         let sink = &mut self.sinks[index];
+        sink.cluster = answer.cluster_id.as_deref().map_or(sink.cluster, cluster_hash);
         let (stale, moved) = sink.brokers.adopt(&answer.nodes);
         for news in &answer.topics {
             if let Some(topic) = sink.topics.iter_mut().find(|topic| topic.name == news.name) {
@@ -291,18 +333,22 @@ impl<M: SlotMemory> Shipper<M> {
     }
 
     /// Forgets a connection; what was in flight on it goes back into its places.
-    fn end(&mut self, at: usize, end: End, now: Mono, trouble: Option<(Trouble, &str)>) {
+    pub(super) fn end(&mut self, at: usize, end: End, now: Mono, trouble: Option<(Trouble, &str)>) {
         let connection = self.connections.swap_remove(at);
         self.stats.connections -= 1;
         let sink = &mut self.sinks[connection.sink];
-        let mut name = String::new();
+        let (mut name, mut node) = (String::new(), None);
         if let Some(broker) = sink.brokers.by_key(connection.broker) {
             if broker.conn == Some(connection.id) {
                 broker.conn = None;
             }
-            if end == End::Failed {
+            if end != End::Idle {
                 broker.failures += 1;
-                let backoff = Backoff::of_connections(&self.options);
+                node = broker.node.map(|_| broker.key);
+                let mut backoff = Backoff::of_connections(&self.options);
+                if end == End::Denied {
+                    backoff.first_ms = backoff.max_ms;
+                }
                 broker.retry_at = backoff.until(now, broker.failures, &mut self.rng);
                 name = format!("{}:{}", broker.host, broker.port);
             }
@@ -311,10 +357,10 @@ impl<M: SlotMemory> Shipper<M> {
         if sink.metadata.asked == Some(connection.id) {
             sink.metadata.failed(now, Backoff::of_requests(&self.options), &mut self.rng);
         }
-        sink.metadata.wanted |= end == End::Failed;
+        sink.metadata.wanted |= end != End::Idle;
         self.requests_lost(&unanswered, now);
         if let Some((trouble, reason)) = trouble {
-            self.report_trouble(connection.sink, trouble, &name, reason);
+            self.report_trouble(connection.sink, trouble, (&name, node), reason);
         }
     }
 
@@ -322,7 +368,9 @@ impl<M: SlotMemory> Shipper<M> {
     pub(super) fn check_deadlines(&mut self, now: Mono) {
         let connect_ms = self.options.connect_timeout_ms;
         let overdue = |connection: &Connection| match connection.phase {
-            Phase::Connecting => connection.since.plus_ms(connect_ms) <= now,
+            // All of the making (KIP-601), also while a request of it is in time.
+            Phase::Connecting | Phase::Handshake if connection.since.plus_ms(connect_ms) <= now => true,
+            Phase::Connecting => false,
             _ => connection.deadline().is_some_and(|deadline| deadline <= now),
         };
         while let Some(at) = self.connections.iter().position(overdue) {
@@ -340,7 +388,15 @@ impl<M: SlotMemory> Shipper<M> {
         let connect_ms = self.options.connect_timeout_ms;
         let next = self.connections.iter().filter_map(|connection| match connection.phase {
             Phase::Connecting => Some(connection.since.plus_ms(connect_ms)),
-            _ => connection.deadline(),
+            Phase::Handshake => {
+                let made = connection.since.plus_ms(connect_ms);
+                Some(connection.deadline().map_or(made, |deadline| deadline.min(made)))
+            }
+            Phase::Ready if connection.login.is_some() || connection.retired => connection.deadline(),
+            Phase::Ready => {
+                let again = connection.login_again_at.map(|at| at.max(connection.silent_until));
+                [connection.deadline(), again].into_iter().flatten().min()
+            }
         });
         if let Some(at) = next.min() {
             self.note_wake(at);

@@ -20,29 +20,72 @@ impl<M: SlotMemory> Shipper<M> {
     }
 
     /// A broker is of no use. Said once, when none is left.
-    pub(super) fn report_trouble(&mut self, index: usize, trouble: Trouble, broker: &str, reason: &str) {
+    pub(super) fn report_trouble(
+        &mut self,
+        index: usize,
+        trouble: Trouble,
+        (broker, node): (&str, Option<u32>),
+        reason: &str,
+    ) {
         let any_open = self
             .connections
             .iter()
             .any(|connection| connection.sink == index && connection.phase == crate::kafka::connection::Phase::Ready);
         let sink = &mut self.sinks[index];
         let all_failed = sink.brokers.iter().all(|broker| broker.failures > 0);
-        if any_open || !all_failed || sink.trouble.is_some() {
+        if sink.trouble.is_some() {
             return;
+        }
+        if any_open || !all_failed {
+            return self.report_refused_by(index, trouble, node, reason);
         }
         sink.trouble = Some(trouble);
         let advice = match trouble {
             Trouble::Unreachable => "check that the brokers run and that this host reaches them",
             Trouble::NotKafka => "check the broker list and the listener's protocol",
+            Trouble::Tls => "check tls and the broker's certificate",
+            Trouble::Denied => "check mechanism, user and password in brokers[].sasl_config",
         };
         let name = sink.name();
+        let last = match trouble {
+            Trouble::Unreachable | Trouble::NotKafka => format!("{broker}: {reason}"),
+            Trouble::Tls | Trouble::Denied => reason.to_owned(),
+        };
         self.say(
             Level::Error,
             format!(
-                "all brokers failed in fetch topic metadata, brokers: {name}; last: {broker}: {reason}. \
+                "all brokers failed in fetch topic metadata, brokers: {name}; last: {last}. \
                  Records are held and sent later; {advice}"
             ),
         );
+    }
+
+    /// A node of the cluster does not take us though another does: records wait for it. Said once, of the first such node.
+    fn report_refused_by(&mut self, index: usize, trouble: Trouble, node: Option<u32>, reason: &str) {
+        let sink = &mut self.sinks[index];
+        let (Trouble::Tls | Trouble::Denied, Some(key)) = (trouble, node) else { return };
+        if sink.refused_by.contains(&key) {
+            return;
+        }
+        sink.refused_by.push(key);
+        if sink.refused_by.len() == 1 {
+            let name = sink.name();
+            let text =
+                format!("{reason}; other brokers of {name} answer. Records for its partitions are held meanwhile");
+            self.say(Level::Error, text);
+        }
+    }
+
+    /// A broker takes us.
+    pub(super) fn report_taken(&mut self, index: usize, key: u32) {
+        let sink = &mut self.sinks[index];
+        let before = sink.refused_by.len();
+        let brokers = &sink.brokers;
+        sink.refused_by.retain(|other| *other != key && brokers.iter().any(|broker| broker.key == *other));
+        if before > 0 && sink.refused_by.is_empty() {
+            let name = sink.name();
+            self.say(Level::Info, format!("all brokers of {name} take this gateway again"));
+        }
     }
 
     /// The cluster answers.
@@ -121,6 +164,7 @@ impl<M: SlotMemory> Shipper<M> {
         let why = match one.outcome {
             Outcome::Lost(LostReason::TooLarge) => error_name(retry::MESSAGE_TOO_LARGE),
             Outcome::Lost(LostReason::Shutdown) => "the shutdown's deadline",
+            Outcome::Lost(LostReason::Spool) => "its frame in the spool cannot be read",
             Outcome::Lost(_) | Outcome::InDoubt => lane.queues[at].last_error.map_or("no answer", error_name),
             Outcome::Delivered => return,
         };
@@ -165,6 +209,52 @@ impl<M: SlotMemory> Shipper<M> {
             "log entry too large, topic: {}: {bytes} bytes do not fit one Kafka message; {count} records dropped; \
              log smaller bodies",
             lane.spec.topic
+        );
+        self.say(Level::Error, text);
+    }
+
+    /// A lane's batches go to the spool now.
+    pub(super) fn report_spooling(&mut self, index: usize) {
+        let lane = &mut self.lanes[index];
+        lane.tail.reported = false;
+        if std::mem::replace(&mut lane.tail.announced, true) {
+            return;
+        }
+        let text = format!(
+            "topic {}: Kafka takes records too slowly for the ring; they go to the spool on disk and are sent from there",
+            lane.spec.topic
+        );
+        self.say(Level::Warn, text);
+    }
+
+    /// Nothing of a lane is in the spool any more.
+    pub(super) fn report_unspooled(&mut self, index: usize) {
+        let lane = &mut self.lanes[index];
+        if std::mem::take(&mut lane.tail.announced) {
+            let text = format!("topic {}: the spool is empty again", lane.spec.topic);
+            self.say(Level::Info, text);
+        }
+    }
+
+    /// The spool takes nothing.
+    pub(super) fn report_spool_full(&mut self, index: usize) {
+        let lane = &mut self.lanes[index];
+        if std::mem::replace(&mut lane.tail.reported, true) {
+            return;
+        }
+        let text = format!(
+            "topic {}: the spool takes nothing more: {} records are held, and new ones are dropped once the ring is full; \
+             raise tollgate.spool.bytes or make room on its disk",
+            lane.spec.topic, lane.held
+        );
+        self.say(Level::Error, text);
+    }
+
+    /// A frame of the spool cannot be read.
+    pub(super) fn report_frame_lost(&mut self, index: usize, entries: u64) {
+        let text = format!(
+            "topic {}: a frame of the spool cannot be read: {entries} records are lost; `tollgate spool verify` says which",
+            self.lanes[index].spec.topic
         );
         self.say(Level::Error, text);
     }

@@ -7,7 +7,9 @@ use crate::kafka::sim::{Sim, Weather};
 const SLOT: usize = 16 * 1024;
 
 fn shipper(slots: usize, seed: u64) -> Shipper<Vec<u8>> {
-    let options = ShipperOptions { seed, sticky_bytes: 8 * 1024, batch_bytes: 4 * 1024, ..ShipperOptions::default() };
+    let trace = Some(Stream { gateway: 1, start: 2, core: 3, lane: 0 });
+    let options =
+        ShipperOptions { seed, sticky_bytes: 8 * 1024, batch_bytes: 4 * 1024, trace, ..ShipperOptions::default() };
     Shipper::new(vec![vec![0u8; SLOT]; slots], options)
 }
 
@@ -27,6 +29,7 @@ fn lane_spec(sink: SinkId, topic: &str) -> LaneSpec {
         partitioner: Partitioner::Murmur2,
         batching: Batching::Each,
         max_pending_entries: None,
+        stored_as: 0,
     }
 }
 

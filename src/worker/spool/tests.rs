@@ -6,9 +6,9 @@ use std::path::Path;
 use super::*;
 use crate::io::driver::{self, Driver};
 use crate::io::ring_memory::{self, MappedSlot};
+use crate::kafka::SlotMemory;
 use crate::kafka::batch::{HEADROOM_BYTES, Identity, OpenBatch, key_bytes, write_header};
 use crate::kafka::stored::STORED_AT;
-use crate::kafka::{Shipper, ShipperOptions, SlotMemory};
 use crate::spool::{Scan, scan};
 
 const ORIGIN: Origin = Origin { start: 5, core: 2 };
@@ -27,17 +27,16 @@ fn options(directory: &Path, fsync: Fsync) -> SpoolOptions {
     SpoolOptions { directory, limit_bytes: 64 * 1024, segment_bytes: SEGMENT_BYTES, fsync, fsync_interval_ms: 1 }
 }
 
-fn specs(topic: &str) -> (SinkSpec, LaneSpec, u64) {
+fn specs(topic: &str) -> (SinkSpec, StoredLane, u64) {
     let sink = SinkSpec::new(vec![("127.0.0.1".to_owned(), 9)]);
-    let id = Shipper::new(vec![vec![0u8; 8192]; 2], ShipperOptions::default()).sink(&sink);
-    let lane = lane_registry::StoredLane {
+    let lane = StoredLane {
         topic: topic.to_owned(),
         key: None,
         partitioner: crate::kafka::Partitioner::Murmur2,
         batching: crate::kafka::Batching::Each,
         max_pending_entries: None,
-    }
-    .lane(id);
+        is_secured: false,
+    };
     let key = lane_registry::key(&sink, &lane);
     (sink, lane, key)
 }

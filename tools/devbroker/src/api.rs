@@ -1,5 +1,6 @@
 //! The requests that are served: keys, the versions advertised, and each one's layout. Chosen so that kcat, librdkafka and the Java clients work:
-//! Produce starts at 0 in the list as Kafka 4.1's does (librdkafka wants it) but 0–2 close the connection; Fetch ends at 12, the last with names.
+//! Produce starts at 0 in the list as Kafka 4.1's does (librdkafka wants it) but 0–2 close the connection, and ends at 12 unless topic ids are
+//! asked for; Fetch ends at 12, the last with names.
 
 use crate::shape::Field::{Blob, Fixed, Plain, Structs, Text};
 use crate::shape::{Layout, Part};
@@ -24,10 +25,11 @@ pub enum Api {
     CreateTopics = 19,
     InitProducerId = 22,
     DescribeLogDirs = 35,
+    DescribeProducers = 61,
 }
 
 /// Every request served.
-pub const ALL: [Api; 15] = [
+pub const ALL: [Api; 16] = [
     Api::Produce,
     Api::Fetch,
     Api::ListOffsets,
@@ -43,6 +45,7 @@ pub const ALL: [Api; 15] = [
     Api::CreateTopics,
     Api::InitProducerId,
     Api::DescribeLogDirs,
+    Api::DescribeProducers,
 ];
 
 const MAX: i16 = i16::MAX;
@@ -61,10 +64,10 @@ impl Api {
         ALL.into_iter().find(|api| *api as i16 == key)
     }
 
-    /// Versions advertised: lowest, highest.
+    /// Versions that can be answered: lowest, highest. [`Versions`](crate::Versions) lowers them.
     pub const fn versions(self) -> (i16, i16) {
         match self {
-            Self::Produce => (0, 12),
+            Self::Produce => (0, 13),
             Self::Fetch => (4, 12),
             Self::ListOffsets => (1, 7),
             Self::Metadata => (0, 12),
@@ -77,6 +80,7 @@ impl Api {
             Self::SyncGroup => (0, 5),
             Self::CreateTopics => (2, 7),
             Self::DescribeLogDirs => (1, 4),
+            Self::DescribeProducers => (0, 0),
         }
     }
 
@@ -105,13 +109,18 @@ impl Api {
             Self::CreateTopics => &CREATE_TOPICS,
             Self::InitProducerId => &INIT_PRODUCER_ID,
             Self::DescribeLogDirs => &DESCRIBE_LOG_DIRS,
+            Self::DescribeProducers => &DESCRIBE_PRODUCERS,
         }
     }
 }
 
 static PRODUCE: Layout = Layout {
     flexible_from: 9,
-    parts: &[all(Text), all(Fixed(6)), all(Structs(&[all(Text), all(Structs(&[all(Fixed(4)), all(Blob)]))]))],
+    parts: &[
+        all(Text),
+        all(Fixed(6)),
+        all(Structs(&[Part(0, 12, Text), since(13, Fixed(16)), all(Structs(&[all(Fixed(4)), all(Blob)]))])),
+    ],
 };
 
 static FETCH: Layout = Layout {
@@ -227,3 +236,6 @@ static INIT_PRODUCER_ID: Layout = Layout { flexible_from: 2, parts: &[all(Text),
 
 static DESCRIBE_LOG_DIRS: Layout =
     Layout { flexible_from: 2, parts: &[all(Structs(&[all(Text), all(Plain(&Fixed(4)))]))] };
+
+static DESCRIBE_PRODUCERS: Layout =
+    Layout { flexible_from: 0, parts: &[all(Structs(&[all(Text), all(Plain(&Fixed(4)))]))] };

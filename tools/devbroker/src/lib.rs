@@ -1,40 +1,61 @@
 //! A small Kafka broker in memory: for `tollgate demo`, for tests, and for faults that a real broker cannot be asked for.
 //!
-//! `state` and `groups` are pure (topics, logs, producers, groups; time is a value), `shape` looks at requests before they are decoded, `answer`
-//! turns a request into an answer, `serve` owns sockets and threads, `script` says which request is to go wrong. One node, one listener,
-//! nothing on disk, no topic ids in Produce and Fetch; a group has one member.
+//! `state`, `producers` and `groups` are pure (topics, logs, producers, groups; time is a value), `shape` looks at requests before they are
+//! decoded, `answer` turns a request into an answer, `serve` owns sockets and threads, `script` says which request is to go wrong, `cluster`
+//! what goes wrong with nodes and topics, `journal` keeps what came. One node unless more are asked for, all in one process over one state;
+//! nothing on disk, no topic ids in Fetch; a group has one member.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
 mod answer;
 mod api;
 pub mod batch;
+mod cluster;
 mod code;
 mod groups;
+mod journal;
+mod nodes;
+mod producers;
 mod script;
 mod serve;
 mod shape;
 mod state;
+mod versions;
 
 pub use answer::NODE;
 pub use api::Api;
+pub use cluster::Appended;
+pub use journal::{Seen, SentBatch};
+pub use producers::{Active, ProducerState};
 pub use script::{Fault, Script};
+pub use versions::Versions;
 
 use bytes::Bytes;
+use cluster::Sockets;
 use serve::Shared;
 use state::{Limits, State};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+
+/// Last version of Produce that names topics.
+const LAST_WITH_NAMES: i16 = 12;
 
 /// How a broker is started.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Address to listen on; port 0 takes a free one.
+    /// Address to listen on; port 0 takes a free one. Further nodes listen on the ports behind it.
     pub listen: SocketAddr,
-    /// Host and port that clients are told to connect to; none is the address listened on.
+    /// Host and port that clients are told to connect to; none is the address listened on. Further nodes are at the ports behind it.
     pub advertised: Option<(String, u16)>,
+    /// Nodes of the cluster, numbered from 1 on. Partitions are led in turn.
+    pub nodes: u16,
+    /// Produce up to version 13, which names topics by their ids.
+    pub topic_ids: bool,
+    /// Highest versions of requests that are advertised and answered, where they differ from the usual ones.
+    pub versions: Versions,
+    /// Requests that [`Broker::requests`] remembers.
+    pub journal: usize,
     /// Topics come into being when a client asks for them by name.
     pub auto_create: bool,
     /// Partitions of a topic that says no number.
@@ -52,6 +73,10 @@ impl Default for Options {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             advertised: None,
+            nodes: 1,
+            topic_ids: false,
+            versions: Versions::default(),
+            journal: 0,
             auto_create: true,
             partitions: 1,
             retention_bytes: 64 * 1024 * 1024,
@@ -61,38 +86,43 @@ impl Default for Options {
     }
 }
 
-/// A running broker; stops when dropped.
+/// A running broker, or a cluster of them; stops when dropped.
 #[derive(Debug)]
 pub struct Broker {
     shared: Arc<Shared>,
-    addr: SocketAddr,
-    accepting: Option<JoinHandle<()>>,
+    sockets: Sockets,
 }
 
 impl Broker {
     /// Binds and serves on threads of its own.
     ///
     /// # Errors
-    /// The address cannot be listened on, or a thread not be started.
+    /// An address cannot be listened on, or a thread not be started.
     pub fn start(options: Options) -> io::Result<Self> {
-        let listener = TcpListener::bind(options.listen)?;
-        let addr = listener.local_addr()?;
         let limits = Limits {
             partitions: options.partitions,
             retention_bytes: options.retention_bytes,
             batch_bytes: options.batch_bytes,
         };
-        let shared = Shared::new(options, addr, State::new(limits));
-        let for_thread = Arc::clone(&shared);
-        let accepting = std::thread::Builder::new()
-            .name("devbroker-accept".to_owned())
-            .spawn(move || for_thread.accept(&listener))?;
-        Ok(Self { shared, addr, accepting: Some(accepting) })
+        let mut state = State::new(limits);
+        if !options.topic_ids {
+            state.versions.cap(Api::Produce, LAST_WITH_NAMES);
+        }
+        state.versions.cap_as(&options.versions);
+        let (listeners, addrs) = cluster::bind(&options)?;
+        state.nodes = cluster::nodes(&options, &addrs);
+        let shared = Shared::new(options, state);
+        let sockets = Sockets::new(addrs);
+        let broker = Self { shared, sockets };
+        for (listener, node) in listeners.into_iter().zip(1..) {
+            broker.listen(node, listener)?;
+        }
+        Ok(broker)
     }
 
-    /// The address it listens on.
-    pub const fn addr(&self) -> SocketAddr {
-        self.addr
+    /// The address the first node listens on.
+    pub fn addr(&self) -> SocketAddr {
+        self.sockets.addrs[0]
     }
 
     /// What is to go wrong.
@@ -136,30 +166,18 @@ impl Broker {
 
     /// Closes every connection that is open now; new ones are taken.
     pub fn cut_connections(&self) {
-        self.shared.cut_connections();
+        self.shared.cut_connections(None);
     }
 
-    /// Stops: closes the listener and every connection. What was stored is gone.
+    /// Stops: closes the listeners and every connection. What was stored is gone.
     pub fn stop(self) {
         drop(self);
-    }
-
-    /// An address that reaches our own listener, also when it listens on all.
-    fn knock(&self) -> SocketAddr {
-        let ip = match self.addr.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        SocketAddr::new(ip, self.addr.port())
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.shared.stop(self.knock());
-        if let Some(thread) = self.accepting.take() {
-            let _ = thread.join();
-        }
+        self.shared.stop(&self.sockets.knocks());
+        self.sockets.join_all();
     }
 }

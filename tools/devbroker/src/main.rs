@@ -4,7 +4,7 @@ use devbroker::{Broker, Options};
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: devbroker [--listen ADDR:PORT] [--advertise HOST:PORT] [--partitions N] [--no-auto-create] \
-                     [--retention-bytes N]";
+                     [--retention-bytes N] [--nodes N]";
 
 fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     let mut options = Options { listen: ([127, 0, 0, 1], 9092).into(), ..Options::default() };
@@ -19,6 +19,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--listen" => options.listen = value.parse().map_err(|_| bad())?,
             "--partitions" => options.partitions = value.parse().map_err(|_| bad())?,
             "--retention-bytes" => options.retention_bytes = value.parse().map_err(|_| bad())?,
+            "--nodes" => options.nodes = value.parse().map_err(|_| bad())?,
             "--advertise" => {
                 let (host, port) = value.rsplit_once(':').ok_or_else(bad)?;
                 options.advertised = Some((host.to_owned(), port.parse().map_err(|_| bad())?));

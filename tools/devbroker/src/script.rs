@@ -12,14 +12,33 @@ pub enum Fault {
     Error(i16),
     /// Done as asked, then answered with this error code: what a broker does that timed out after it appended.
     ErrorAfter(i16),
+    /// Produce is answered with NOT_LEADER_OR_FOLLOWER and this leader and epoch (KIP-951), whoever leads; nothing done.
+    NotLeader {
+        /// A node.
+        leader: i32,
+        /// The epoch of its election.
+        epoch: i32,
+    },
     /// Answered after this time; requests behind it on the same connection wait too, as with Kafka.
     Delay(Duration),
     /// The connection is closed, nothing done.
     Cut,
     /// Done as asked; so many bytes of the answer are sent (its length first), then the connection is closed.
     CutAnswer(usize),
-    /// Done as asked, never answered; the connection stays open.
+    /// Done as asked, never answered; the connection stays open, and what comes behind it is answered.
     NoAnswer,
+    /// Nothing done, and nothing of this connection is answered any more; it stays open.
+    Hang,
+    /// So many bytes of the request are read (its length first), then the connection is closed, nothing done.
+    CutRequest(usize),
+    /// Done as asked; so many bytes of the answer at a time, with a pause behind each piece.
+    Trickle(usize, Duration),
+    /// Done as asked, and the answer is sent twice.
+    Twice,
+    /// Done as asked; the answer carries another request's correlation id.
+    WrongCorrelation,
+    /// Done as asked, and the client is told to be silent for so long (KIP-219). Whether it is can be seen in the journal.
+    Throttle(Duration),
     /// This request goes well: a gap in a queue of faults.
     Pass,
 }
@@ -64,6 +83,16 @@ impl Script {
     /// Requests of kind `api` that came so far.
     pub fn seen(&self, api: Api) -> u64 {
         self.plan().seen.get(&api).copied().unwrap_or(0)
+    }
+
+    /// Bytes after which a request of kind `api` that is just beginning is to be cut off.
+    pub(crate) fn cut_request(&self, api: Api) -> Option<usize> {
+        let mut plan = self.plan();
+        let queue = plan.faults.get_mut(&api)?;
+        let Some(Fault::CutRequest(bytes)) = queue.front().cloned() else { return None };
+        queue.pop_front();
+        *plan.seen.entry(api).or_default() += 1;
+        Some(bytes)
     }
 
     pub(crate) fn next(&self, api: Api) -> Fault {

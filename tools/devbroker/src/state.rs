@@ -3,17 +3,17 @@
 use crate::batch::{self, Head};
 use crate::code;
 use crate::groups::Groups;
+use crate::nodes::Node;
+use crate::producers::Producers;
+use crate::versions::Versions;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
 /// Topics at most; a further one is refused with POLICY_VIOLATION.
 pub const TOPICS: usize = 1_000;
 /// Partitions of one topic at most.
 pub const PARTITIONS_PER_TOPIC: i32 = 256;
-/// Batches remembered per producer and partition for duplicate detection, as in Kafka (KIP-98).
-const REMEMBERED_BATCHES: usize = 5;
-/// Producers remembered per partition; the one quiet for longest is forgotten first.
-const REMEMBERED_PRODUCERS: usize = 10_000;
 /// Bytes of a topic's name at most, as in Kafka.
 const NAME_BYTES: usize = 249;
 /// Milliseconds that a record's timestamp may lie in the future (`message.timestamp.after.max.ms`).
@@ -41,20 +41,8 @@ pub struct Stored {
     pub head: Head,
     /// Its bytes, base offset and leader epoch filled in.
     pub bytes: Bytes,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Appended {
-    base_sequence: i32,
-    last_sequence: i32,
-    base_offset: i64,
-}
-
-#[derive(Debug, Default)]
-struct Producer {
-    epoch: i16,
-    batches: VecDeque<Appended>,
-    last_append: u64,
+    /// When it was appended.
+    pub at: Instant,
 }
 
 /// One partition's log.
@@ -63,8 +51,12 @@ pub struct Log {
     batches: VecDeque<Stored>,
     bytes: usize,
     end: i64,
-    producers: BTreeMap<i64, Producer>,
-    appends: u64,
+    /// Who writes to it.
+    pub producers: Producers,
+    /// The node that leads it; -1 while there is none.
+    pub leader: i32,
+    /// Grows with every election.
+    pub leader_epoch: i32,
 }
 
 /// One topic.
@@ -85,6 +77,12 @@ pub struct State {
     pub topics: BTreeMap<String, Topic>,
     /// Consumer groups.
     pub groups: Groups,
+    /// The nodes, in the order of their numbers.
+    pub nodes: Vec<Node>,
+    /// The versions of requests that are advertised and answered.
+    pub versions: Versions,
+    /// NOT_LEADER_OR_FOLLOWER names the leader (KIP-951).
+    pub leader_hints: bool,
     next_producer_id: i64,
     next_topic_id: u128,
 }
@@ -96,6 +94,9 @@ impl State {
             limits,
             topics: BTreeMap::new(),
             groups: Groups::default(),
+            nodes: Vec::new(),
+            versions: Versions::default(),
+            leader_hints: true,
             next_producer_id: 1_000,
             // Version 4, variant 1, then counted: looks like Kafka's, and tests can tell them apart.
             next_topic_id: 0x0000_0000_0000_4000_8000_0000_0000_0001,
@@ -122,13 +123,39 @@ impl State {
         }
         let id = self.next_topic_id;
         self.next_topic_id += 1;
-        let logs = (0..partitions).map(|_| Log::default()).collect();
+        let leader = |index: i32| 1 + index % (self.nodes.len() as i32).max(1);
+        let logs = (0..partitions).map(|index| Log { leader: leader(index), ..Log::default() }).collect();
         Ok(self.topics.entry(name.to_owned()).or_insert(Topic { id, logs }))
     }
 
     /// The log of one partition.
     pub fn log(&self, topic: &str, partition: i32) -> Option<&Log> {
         self.topics.get(topic)?.logs.get(usize::try_from(partition).ok()?)
+    }
+
+    /// The log of one partition.
+    pub fn log_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Log> {
+        self.topics.get_mut(topic)?.logs.get_mut(usize::try_from(partition).ok()?)
+    }
+
+    /// Every log there is.
+    pub fn logs_mut(&mut self) -> impl Iterator<Item = &mut Log> {
+        self.topics.values_mut().flat_map(|topic| topic.logs.iter_mut())
+    }
+
+    /// A node by its number.
+    pub fn node(&self, id: i32) -> Option<&Node> {
+        self.nodes.get(usize::try_from(id.checked_sub(1)?).ok()?)
+    }
+
+    /// A node by its number.
+    pub fn node_mut(&mut self, id: i32) -> Option<&mut Node> {
+        self.nodes.get_mut(usize::try_from(id.checked_sub(1)?).ok()?)
+    }
+
+    /// The name of the topic with this id.
+    pub fn name_of(&self, id: u128) -> Option<&str> {
+        self.topics.iter().find(|(_, topic)| topic.id == id).map(|(name, _)| name.as_str())
     }
 
     /// A producer id nobody has.
@@ -143,11 +170,7 @@ impl State {
     /// Kafka's code, as a broker would answer.
     pub fn append(&mut self, topic: &str, partition: i32, bytes: &[u8], wall_ms: i64) -> Result<i64, i16> {
         let limits = self.limits;
-        let log = self
-            .topics
-            .get_mut(topic)
-            .and_then(|t| t.logs.get_mut(usize::try_from(partition).ok()?))
-            .ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let log = self.log_mut(topic, partition).ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?;
         let head = batch::check(bytes)?;
         if bytes.len() > limits.batch_bytes {
             return Err(code::MESSAGE_TOO_LARGE);
@@ -155,7 +178,7 @@ impl State {
         if head.max_timestamp_ms > wall_ms.saturating_add(FUTURE_MS) {
             return Err(code::INVALID_TIMESTAMP);
         }
-        if let Some(base_offset) = log.sequence(&head)? {
+        if let Some(base_offset) = log.producers.check(&head)? {
             return Ok(base_offset);
         }
         Ok(log.push(head, bytes, limits.retention_bytes))
@@ -233,57 +256,15 @@ impl Log {
         let last_offset = base_offset + i64::from(head.last_offset_delta);
         let mut own = bytes.to_vec();
         own[..8].copy_from_slice(&base_offset.to_be_bytes());
-        own[12..16].copy_from_slice(&0i32.to_be_bytes());
+        own[12..16].copy_from_slice(&self.leader_epoch.to_be_bytes());
         self.bytes += own.len();
         self.end = last_offset + 1;
-        self.batches.push_back(Stored { base_offset, last_offset, head, bytes: own.into() });
-        self.remember(&head, base_offset);
+        self.batches.push_back(Stored { base_offset, last_offset, head, bytes: own.into(), at: Instant::now() });
+        self.producers.remember(&head, base_offset);
         while self.bytes > retention_bytes && self.batches.len() > 1 {
             self.bytes -= self.batches.pop_front().map_or(0, |b| b.bytes.len());
         }
         base_offset
-    }
-
-    /// Where a batch that was appended before lies; none if it is new and in order. Kafka's rules (ProducerAppendInfo): a producer that is
-    /// not known may start anywhere, a new epoch must start at 0, otherwise the next sequence is the only good one.
-    fn sequence(&self, head: &Head) -> Result<Option<i64>, i16> {
-        let Some(producer) = self.producers.get(&head.producer_id).filter(|_| head.producer_id >= 0) else {
-            return Ok(None);
-        };
-        if head.producer_epoch < producer.epoch {
-            return Err(code::INVALID_PRODUCER_EPOCH);
-        }
-        if head.producer_epoch > producer.epoch {
-            return if head.base_sequence == 0 { Ok(None) } else { Err(code::OUT_OF_ORDER_SEQUENCE) };
-        }
-        let same = |b: &&Appended| b.base_sequence == head.base_sequence && b.last_sequence == head.last_sequence();
-        if let Some(before) = producer.batches.iter().find(same) {
-            return Ok(Some(before.base_offset));
-        }
-        let last = producer.batches.back().map_or(-1, |b| b.last_sequence);
-        let next = if last == i32::MAX { 0 } else { last + 1 };
-        if head.base_sequence == next { Ok(None) } else { Err(code::OUT_OF_ORDER_SEQUENCE) }
-    }
-
-    fn remember(&mut self, head: &Head, base_offset: i64) {
-        if head.producer_id < 0 {
-            return;
-        }
-        self.appends += 1;
-        if !self.producers.contains_key(&head.producer_id) && self.producers.len() >= REMEMBERED_PRODUCERS {
-            let quiet = self.producers.iter().min_by_key(|(_, p)| p.last_append).map(|(id, _)| *id);
-            quiet.map(|id| self.producers.remove(&id));
-        }
-        let producer = self.producers.entry(head.producer_id).or_default();
-        if producer.epoch != head.producer_epoch {
-            *producer = Producer { epoch: head.producer_epoch, ..Producer::default() };
-        }
-        producer.last_append = self.appends;
-        if producer.batches.len() == REMEMBERED_BATCHES {
-            producer.batches.pop_front();
-        }
-        let (base_sequence, last_sequence) = (head.base_sequence, head.last_sequence());
-        producer.batches.push_back(Appended { base_sequence, last_sequence, base_offset });
     }
 }
 

@@ -1,4 +1,4 @@
-//! What stands behind the scripts in `tools/`: real Apache Kafka without Docker, and the bench.
+//! What stands behind the scripts in `tools/`: real Apache Kafka without Docker, the bench, and the faults.
 //! The scripts build this crate and hand their arguments over; they are the way in.
 
 use std::process::ExitCode;
@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod faults;
 mod kafka;
 mod process;
 mod wire;
@@ -26,12 +27,15 @@ enum Tool {
     Kafka(kafka::Args),
     /// What a request costs the gateway on this machine.
     Bench(bench::Args),
+    /// What becomes of the records when Kafka or the gateway fails.
+    Faults(faults::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().tool {
         Tool::Kafka(args) => kafka::run(args),
         Tool::Bench(args) => bench::run(args),
+        Tool::Faults(args) => faults::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -139,6 +139,16 @@ pub fn pinned(program: &str, core: usize) -> Command {
     command
 }
 
+/// Keeps the calling thread, and what it starts from now on, on one core. Without such a core it stays where it is.
+pub fn stay_on(core: usize) {
+    // SAFETY: cpu_set_t is plain bits, all-zero is the empty set; the call gets its true size and a live pointer.
+    unsafe {
+        let mut one: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(core, &mut one);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const one);
+    }
+}
+
 /// CPU seconds of a process so far, user and system, its threads included. Nothing if it is gone.
 pub fn cpu_seconds(pid: i32) -> Option<f64> {
     /// Linux counts these fields in hundredths of a second on every architecture that we know (proc(5), `USER_HZ`).

@@ -54,8 +54,8 @@ pub struct View {
     pub partitions: Vec<Partition>,
 }
 
-/// Sends one request and gives the answer.
-fn ask<R: Request>(address: &str, request: &R, version: i16, deadline: Duration) -> Outcome<R::Response> {
+/// Sends one request on a connection of its own and gives the answer.
+pub fn ask<R: Request>(address: &str, request: &R, version: i16, deadline: Duration) -> Outcome<R::Response> {
     exchange(address, &frame(request, version)?, deadline)
         .and_then(|mut answer| {
             let header = <R::Response as HeaderVersion>::header_version(version);
@@ -106,7 +106,7 @@ fn exchange(address: &str, request: &[u8], deadline: Duration) -> Outcome<Bytes>
     Ok(answer)
 }
 
-fn name(topic: &str) -> TopicName {
+pub fn name(topic: &str) -> TopicName {
     TopicName(StrBytes::from_string(topic.to_owned()))
 }
 
@@ -201,7 +201,7 @@ pub fn record_count(address: &str, topic: &str) -> Outcome<u64> {
 }
 
 /// The offset at a timestamp; -1 asks for the end, -2 for the start.
-fn offset(leader: &str, topic: &str, partition: i32, timestamp: i64) -> Outcome<i64> {
+pub fn offset(leader: &str, topic: &str, partition: i32, timestamp: i64) -> Outcome<i64> {
     let wanted = ListOffsetsPartition::default()
         .with_partition_index(partition)
         .with_current_leader_epoch(-1)

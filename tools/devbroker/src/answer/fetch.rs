@@ -49,8 +49,8 @@ pub fn wanted(request: &Request) -> Result<Wanted, ()> {
     Ok(Wanted { asked, max_wait_ms, min_bytes })
 }
 
-/// Looks once. `error` goes into every partition.
-pub fn find(wanted: &Wanted, state: &State, error: Option<i16>) -> Found {
+/// Looks once, at what `node` leads. `error` goes into every partition.
+pub fn find(wanted: &Wanted, state: &State, node: i32, error: Option<i16>) -> Found {
     let mut response = FetchResponse::default();
     let mut room = usize::try_from(wanted.asked.max_bytes).unwrap_or(0).min(FETCH_BYTES);
     let (mut bytes, mut failed) = (0, error.is_some());
@@ -58,7 +58,8 @@ pub fn find(wanted: &Wanted, state: &State, error: Option<i16>) -> Found {
         let mut answered = FetchableTopicResponse::default().with_topic(topic.topic.clone());
         for part in &topic.partitions {
             let log = state.log(&topic.topic.0, part.partition);
-            let data = partition(part, log, error, room, bytes == 0);
+            let elsewhere = log.filter(|log| log.leader != node).map(|_| code::NOT_LEADER_OR_FOLLOWER);
+            let data = partition(part, log, error.or(elsewhere), room, bytes == 0);
             let size = data.records.as_ref().map_or(0, Bytes::len);
             failed |= data.error_code != code::NONE;
             bytes += size;
@@ -112,10 +113,8 @@ pub fn list_offsets(request: &Request, context: &mut Context<'_>) -> Result<Byte
         let mut answered = ListOffsetsTopicResponse::default().with_name(topic.name.clone());
         for part in &topic.partitions {
             let found = context.run(|c| {
-                c.state
-                    .log(&topic.name.0, part.partition_index)
-                    .ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)
-                    .map(|l| at(l, part))
+                let log = c.state.log(&topic.name.0, part.partition_index).ok_or(code::UNKNOWN_TOPIC_OR_PARTITION)?;
+                c.led_here(log).map(|()| at(log, part))
             });
             let (timestamp, offset) = found.unwrap_or((-1, -1));
             answered.partitions.push(

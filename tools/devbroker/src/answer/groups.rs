@@ -1,6 +1,6 @@
 //! The consumer group requests.
 
-use super::{Context, NODE_ID, Request, code_of, text};
+use super::{Context, Request, code_of, place, text};
 use crate::code;
 use crate::groups::{Commit, Join};
 use bytes::Bytes;
@@ -18,8 +18,8 @@ use kafka_protocol::messages::{
 pub fn find_coordinator(request: &Request, context: &mut Context<'_>) -> Result<Bytes, ()> {
     let asked: FindCoordinatorRequest = request.decode()?;
     let code = context.code(code::NONE);
-    let (node, host, port) =
-        if code == code::NONE { (NODE_ID, context.host(), context.port()) } else { (BrokerId(-1), text(""), -1) };
+    let own = context.state.node(context.node).filter(|_| code == code::NONE);
+    let (node, host, port) = own.map_or((BrokerId(-1), text(""), -1), place);
     let mut response = FindCoordinatorResponse::default();
     if request.version < 4 {
         response = response.with_error_code(code).with_node_id(node).with_host(host).with_port(port);

@@ -1,7 +1,8 @@
 //! ApiVersions, Metadata, CreateTopics, DescribeLogDirs.
 
-use super::{Context, NODE_ID, Request, code_of, frame, text, topic_name};
-use crate::state::Topic;
+use super::{Context, Request, code_of, frame, place, text, topic_name};
+use crate::state::{Log, State, Topic};
+use crate::versions::Versions;
 use crate::{Api, api, code};
 use bytes::Bytes;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
@@ -15,38 +16,51 @@ use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse,
-    MetadataRequest, MetadataResponse,
+    ApiVersionsResponse, BrokerId, CreateTopicsRequest, CreateTopicsResponse, DescribeLogDirsRequest,
+    DescribeLogDirsResponse, MetadataRequest, MetadataResponse,
 };
 
 const CLUSTER_ID: &str = "tollgate-devbroker-0000";
 
 pub fn api_versions(request: &Request, context: &Context<'_>) -> Result<Bytes, ()> {
-    let api_keys = api::ALL.into_iter().map(versions_of).collect();
-    request.encode(&ApiVersionsResponse::default().with_api_keys(api_keys).with_error_code(context.code(code::NONE)))
+    let code = context.code(code::NONE);
+    if code == code::UNSUPPORTED_VERSION {
+        return Ok(unsupported_version(request.correlation, &context.state.versions));
+    }
+    let api_keys = api::ALL.into_iter().filter_map(|api| versions_of(api, &context.state.versions)).collect();
+    let mut response = ApiVersionsResponse::default().with_api_keys(api_keys).with_error_code(code);
+    if request.version >= 1 {
+        response.throttle_time_ms = context.throttle_ms;
+    }
+    request.encode(&response)
 }
 
-fn versions_of(api: Api) -> ApiVersion {
-    let (min, max) = api.versions();
-    ApiVersion::default().with_api_key(api as i16).with_min_version(min).with_max_version(max)
+fn versions_of(api: Api, versions: &Versions) -> Option<ApiVersion> {
+    let (min, max) = versions.advertised(api)?;
+    Some(ApiVersion::default().with_api_key(api as i16).with_min_version(min).with_max_version(max))
 }
 
 /// The answer to an ApiVersions newer than ours: version 0, with the versions of ApiVersions itself (KIP-511).
-pub fn unsupported_version(correlation: i32) -> Bytes {
+pub fn unsupported_version(correlation: i32, versions: &Versions) -> Bytes {
     let response = ApiVersionsResponse::default()
         .with_error_code(code::UNSUPPORTED_VERSION)
-        .with_api_keys(vec![versions_of(Api::ApiVersions)]);
+        .with_api_keys(versions_of(Api::ApiVersions, versions).into_iter().collect());
     frame(correlation, false, &response, 0).unwrap_or_default()
 }
 
 pub fn metadata(request: &Request, context: &mut Context<'_>) -> Result<Bytes, ()> {
     let asked: MetadataRequest = request.decode()?;
-    let broker =
-        MetadataResponseBroker::default().with_node_id(NODE_ID).with_host(context.host()).with_port(context.port());
+    let brokers = context.state.nodes.iter().filter(|node| node.up).map(|node| {
+        let (id, host, port) = place(node);
+        MetadataResponseBroker::default().with_node_id(id).with_host(host).with_port(port)
+    });
     let mut response = MetadataResponse::default()
-        .with_brokers(vec![broker])
+        .with_brokers(brokers.collect())
         .with_cluster_id(Some(text(CLUSTER_ID)))
-        .with_controller_id(NODE_ID);
+        .with_controller_id(BrokerId(context.node));
+    if request.version >= 3 {
+        response.throttle_time_ms = context.throttle_ms;
+    }
     // Version 0 has no null: an empty list asks for all.
     let named = asked.topics.filter(|topics| request.version > 0 || !topics.is_empty());
     let create = context.auto_create && (request.version < 4 || asked.allow_auto_topic_creation);
@@ -63,15 +77,12 @@ pub fn metadata(request: &Request, context: &mut Context<'_>) -> Result<Bytes, (
 fn named_topic(context: &mut Context<'_>, asked: &MetadataRequestTopic, create: bool) -> MetadataResponseTopic {
     let name = match &asked.name {
         Some(name) => name.0.to_string(),
-        None => {
-            let by_id = context.state.topics.iter().find(|(_, t)| t.id == asked.topic_id.as_u128());
-            match by_id {
-                Some((name, _)) => name.clone(),
-                None => {
-                    return MetadataResponseTopic::default().with_error_code(code::UNKNOWN_TOPIC_ID).with_name(None);
-                }
+        None => match context.state.name_of(asked.topic_id.as_u128()) {
+            Some(name) => name.to_owned(),
+            None => {
+                return MetadataResponseTopic::default().with_error_code(code::UNKNOWN_TOPIC_ID).with_name(None);
             }
-        }
+        },
     };
     let missing = !context.state.topics.contains_key(&name);
     if create
@@ -95,20 +106,25 @@ fn known(context: &Context<'_>, name: &str) -> MetadataResponseTopic {
     let Some(topic) = context.state.topics.get(name) else {
         return nothing(name, code::UNKNOWN_TOPIC_OR_PARTITION);
     };
-    let partitions = (0..topic.logs.len() as i32)
-        .map(|index| {
-            MetadataResponsePartition::default()
-                .with_partition_index(index)
-                .with_leader_id(NODE_ID)
-                .with_leader_epoch(0)
-                .with_replica_nodes(vec![NODE_ID])
-                .with_isr_nodes(vec![NODE_ID])
-        })
-        .collect();
+    let partitions = topic.logs.iter().zip(0..).map(|(log, index)| partition(context.state, log, index)).collect();
     MetadataResponseTopic::default()
         .with_name(Some(topic_name(name)))
         .with_topic_id(uuid(topic))
         .with_partitions(partitions)
+}
+
+/// A leader that is down is none (Kafka names no leader without an endpoint).
+fn partition(state: &State, log: &Log, index: i32) -> MetadataResponsePartition {
+    let leader = state.node(log.leader).filter(|node| node.up).map_or(-1, |node| node.id);
+    let all: Vec<BrokerId> = state.nodes.iter().map(|node| BrokerId(node.id)).collect();
+    let in_sync = state.nodes.iter().filter(|node| node.up).map(|node| BrokerId(node.id)).collect();
+    MetadataResponsePartition::default()
+        .with_error_code(if leader < 0 { code::LEADER_NOT_AVAILABLE } else { code::NONE })
+        .with_partition_index(index)
+        .with_leader_id(BrokerId(leader))
+        .with_leader_epoch(log.leader_epoch)
+        .with_replica_nodes(all)
+        .with_isr_nodes(in_sync)
 }
 
 fn uuid(topic: &Topic) -> uuid::Uuid {

@@ -1,29 +1,34 @@
 //! Turns one request into one answer: checks the layout, decodes, asks the state, encodes. No socket; Fetch alone may wait, which `serve` does.
-//! No tagged field is ever set: librdkafka before 2.2 reads them wrongly.
+//! No tagged field is ever set but a leader hint, on an error that has one: librdkafka before 2.2 reads them wrongly.
 
 mod fetch;
 mod groups;
 mod meta;
 mod produce;
 
+use crate::nodes::Node;
 use crate::state::State;
+use crate::versions::Versions;
 use crate::{Api, code, shape};
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{BrokerId, TopicName};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
 pub use fetch::{find, wanted};
+pub use produce::batches;
 
 /// What an answer needs beside the request.
 pub struct Context<'a> {
     /// Everything there is.
     pub state: &'a mut State,
-    /// Host and port that clients are told.
-    pub advertised: (&'a str, u16),
+    /// The node that is asked.
+    pub node: i32,
     /// Topics come into being when named.
     pub auto_create: bool,
     /// An error that the script wants in this answer, and whether the work is done all the same.
     pub error: Option<(i16, Work)>,
+    /// What the answer says about being silent.
+    pub throttle_ms: i32,
     /// The connection asked on.
     pub connection: u64,
     /// Milliseconds since the broker's start.
@@ -39,6 +44,8 @@ pub enum Work {
     Done,
     /// It is not.
     Skipped,
+    /// It is not, and a node is named as the leader, with its epoch.
+    Hinted(i32, i32),
 }
 
 /// One request, its head taken off and its body's layout checked.
@@ -62,22 +69,21 @@ pub enum Refused {
     Close,
 }
 
-/// The node's number in the cluster.
+/// The first node's number in the cluster.
 pub const NODE: i32 = 1;
-const NODE_ID: BrokerId = BrokerId(NODE);
 
 /// Reads one frame (without its length).
 ///
 /// # Errors
 /// A request not served, in a version not served, or not of its own layout.
-pub fn parse(frame: &Bytes) -> Result<Request, Refused> {
+pub fn parse(frame: &Bytes, versions: &Versions) -> Result<Request, Refused> {
     let (head, _) = frame.split_first_chunk::<8>().ok_or(Refused::Close)?;
     let api = Api::from_key(i16::from_be_bytes([head[0], head[1]])).ok_or(Refused::Close)?;
     let version = i16::from_be_bytes([head[2], head[3]]);
     let correlation = i32::from_be_bytes([head[4], head[5], head[6], head[7]]);
-    if !(api.lowest_answered()..=api.versions().1).contains(&version) {
+    if !versions.answers(api, version) {
         return Err(if api == Api::ApiVersions {
-            Refused::Answer(meta::unsupported_version(correlation))
+            Refused::Answer(meta::unsupported_version(correlation, versions))
         } else {
             Refused::Close
         });
@@ -115,6 +121,7 @@ pub fn answer(request: &Request, context: &mut Context<'_>) -> Result<Option<Byt
         Api::CreateTopics => meta::create_topics(request, context).map(Some),
         Api::InitProducerId => produce::init_producer_id(request, context).map(Some),
         Api::DescribeLogDirs => meta::describe_log_dirs(request, context).map(Some),
+        Api::DescribeProducers => produce::describe_producers(request, context).map(Some),
         Api::FindCoordinator => groups::find_coordinator(request, context).map(Some),
         Api::JoinGroup => groups::join(request, context).map(Some),
         Api::SyncGroup => groups::sync(request, context).map(Some),
@@ -152,7 +159,7 @@ fn frame<T: Encodable>(correlation: i32, flexible: bool, body: &T, version: i16)
 impl Context<'_> {
     /// The scripted error for a request whose work is skipped.
     fn refusal(&self) -> Option<i16> {
-        self.error.and_then(|(code, work)| (work == Work::Skipped).then_some(code))
+        self.error.and_then(|(code, work)| (work != Work::Done).then_some(code))
     }
 
     /// `code`, or the scripted one over it.
@@ -172,13 +179,15 @@ impl Context<'_> {
         }
     }
 
-    fn host(&self) -> StrBytes {
-        StrBytes::from_string(self.advertised.0.to_owned())
+    /// 6 if another node leads the partition.
+    fn led_here(&self, log: &crate::state::Log) -> Result<(), i16> {
+        if log.leader == self.node { Ok(()) } else { Err(code::NOT_LEADER_OR_FOLLOWER) }
     }
+}
 
-    fn port(&self) -> i32 {
-        i32::from(self.advertised.1)
-    }
+/// Where clients find a node: id, host, port.
+fn place(node: &Node) -> (BrokerId, StrBytes, i32) {
+    (BrokerId(node.id), text(&node.host), i32::from(node.port))
 }
 
 fn text(value: &str) -> StrBytes {

@@ -28,7 +28,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// The gateway without logging, with producer_type async and with sync, alternately.
+    /// The gateway without logging, with producer_type async and sync, and with responses held, alternately.
     Modes(Modes),
 }
 
@@ -70,11 +70,13 @@ pub enum Mode {
     Async,
     /// `producer_type: sync`.
     Sync,
+    /// `ack_before_response: true`.
+    Held,
 }
 
 impl Mode {
     /// All, in the order of the table.
-    pub const ALL: [Self; 3] = [Self::Off, Self::Async, Self::Sync];
+    pub const ALL: [Self; 4] = [Self::Off, Self::Async, Self::Sync, Self::Held];
 
     /// As in the configuration and in the table.
     pub const fn name(self) -> &'static str {
@@ -82,6 +84,7 @@ impl Mode {
             Self::Off => "off",
             Self::Async => "async",
             Self::Sync => "sync",
+            Self::Held => "held",
         }
     }
 }

@@ -114,7 +114,8 @@ impl Parts {
             route["plugins"] = json!({"kafka-logger": {
                 "brokers": [{"host": host, "port": port}],
                 "kafka_topic": topic,
-                "producer_type": mode.name(),
+                "producer_type": if mode == Mode::Sync { "sync" } else { "async" },
+                "ack_before_response": mode == Mode::Held,
                 "batch_max_size": 1,
             }});
         }

@@ -1,4 +1,4 @@
-//! Keys and certificates for the TLS listeners: a throw-away authority, one broker, one client. By the openssl command.
+//! Keys and certificates for the TLS listeners: a throw-away authority, one broker, one client, one broker that is too old. By the openssl command.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::process::run_quietly;
 /// What a certificate is good for.
 const EXTENSIONS: &str = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1\nextendedKeyUsage=serverAuth,clientAuth\n";
 
-/// Fills `dir`: `ca.pem`, and for `broker` and `client` each NAME.crt, NAME.key (PKCS#8), NAME.keystore.pem, NAME.p12.
+/// Fills `dir`: `ca.pem`, and for `broker`, `client` and `expired` each NAME.crt, NAME.key (PKCS#8), NAME.keystore.pem, NAME.p12.
 pub fn make(dir: &Path) -> Outcome {
     fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     fs::write(dir.join("extensions"), EXTENSIONS).map_err(|error| error.to_string())?;
@@ -21,11 +21,13 @@ pub fn make(dir: &Path) -> Outcome {
         &[&["req", "-x509"], &key[..], &["-keyout", "ca.key", "-out", "ca.pem", "-days", "3650"]].concat(),
         "/CN=tollgate-test-ca",
     )?;
-    for (name, subject) in [("broker", "/CN=localhost"), ("client", "/CN=gateway")] {
+    for (name, subject, days) in
+        [("broker", "/CN=localhost", "825"), ("client", "/CN=gateway", "825"), ("expired", "/CN=localhost", "-1")]
+    {
         let (raw, request, certificate) = (format!("{name}.key8"), format!("{name}.csr"), format!("{name}.crt"));
         openssl(dir, &[&["req"], &key[..], &["-keyout", &raw, "-out", &request]].concat(), subject)?;
         let sign = ["x509", "-req", "-in", &request, "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"];
-        openssl(dir, &[&sign[..], &["-out", &certificate, "-days", "825", "-extfile", "extensions"]].concat(), "")?;
+        openssl(dir, &[&sign[..], &["-out", &certificate, "-days", days, "-extfile", "extensions"]].concat(), "")?;
         stores(dir, name)?;
     }
     Ok(())

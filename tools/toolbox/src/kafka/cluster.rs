@@ -32,6 +32,8 @@ pub struct Cluster {
     base: u16,
     sasl: bool,
     tls: bool,
+    #[serde(default)]
+    reauth_ms: u32,
     /// By node: `1`, `2`, `3`, `zookeeper`. Also those that were killed since.
     processes: BTreeMap<String, Identity>,
 }
@@ -60,7 +62,7 @@ impl Cluster {
 
     /// The cluster's shape.
     pub const fn shape(&self) -> Shape {
-        let security = Security { sasl: self.sasl, tls: self.tls };
+        let security = Security { sasl: self.sasl, tls: self.tls, reauth_ms: self.reauth_ms };
         Shape { version: self.version, nodes: self.nodes, base: self.base, security }
     }
 
@@ -98,9 +100,9 @@ impl Cluster {
             certificates::make(&place.certificates())?;
         }
         write_files(place, &shape, &jars)?;
-        let Security { sasl, tls } = shape.security;
-        let processes = BTreeMap::new();
-        let mut cluster = Self { version: shape.version, nodes: shape.nodes, base: shape.base, sasl, tls, processes };
+        let Security { sasl, tls, reauth_ms } = shape.security;
+        let (processes, Shape { version, nodes, base, .. }) = (BTreeMap::new(), shape);
+        let mut cluster = Self { version, nodes, base, sasl, tls, reauth_ms, processes };
         let started = cluster.start_everything(place, &jars);
         if let Err(text) = started {
             cluster.down(place)?;

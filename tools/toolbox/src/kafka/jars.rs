@@ -121,7 +121,8 @@ pub fn ways_in(shape: &Shape) -> Vec<String> {
         ));
     }
     if shape.security.tls {
-        lines.push(format!("SSL            127.0.0.1:{}   (client certificate: {})", ports.tls, ports.mutual_tls));
+        let (tls, mutual, expired) = (ports.tls, ports.mutual_tls, ports.expired_tls);
+        lines.push(format!("SSL            127.0.0.1:{tls}   (client certificate: {mutual}, expired: {expired})"));
     }
     if shape.security.sasl && shape.security.tls {
         lines.push(format!("SASL_SSL       127.0.0.1:{}", ports.sasl_tls));

@@ -12,6 +12,8 @@ const TLS_STEP: u16 = 20;
 const MUTUAL_TLS_STEP: u16 = 25;
 /// From a broker's plain port to its SASL_SSL one.
 const SASL_TLS_STEP: u16 = 30;
+/// From a broker's plain port to its SSL one with a certificate that has expired.
+const EXPIRED_TLS_STEP: u16 = 35;
 /// From a broker's plain port to its controller's.
 const CONTROLLER_STEP: u16 = 40;
 /// From the first broker's plain port to ZooKeeper's, when the base was moved.
@@ -32,6 +34,8 @@ pub struct NodePorts {
     pub mutual_tls: u16,
     /// SASL_SSL.
     pub sasl_tls: u16,
+    /// SSL with a certificate that has expired.
+    pub expired_tls: u16,
     /// The KRaft controller.
     pub controller: u16,
 }
@@ -45,6 +49,7 @@ pub const fn node_ports(base: u16, node: u16) -> NodePorts {
         tls: plain + TLS_STEP,
         mutual_tls: plain + MUTUAL_TLS_STEP,
         sasl_tls: plain + SASL_TLS_STEP,
+        expired_tls: plain + EXPIRED_TLS_STEP,
         controller: plain + CONTROLLER_STEP,
     }
 }
@@ -127,7 +132,15 @@ mod tests {
         let mut ports = vec![zookeeper_port(DEFAULT_BASE), zookeeper_port(20_000) - 20_000 + DEFAULT_BASE];
         for node in 1..=3 {
             let node = node_ports(DEFAULT_BASE, node);
-            ports.extend([node.plain, node.sasl, node.tls, node.mutual_tls, node.sasl_tls, node.controller]);
+            ports.extend([
+                node.plain,
+                node.sasl,
+                node.tls,
+                node.mutual_tls,
+                node.sasl_tls,
+                node.expired_tls,
+                node.controller,
+            ]);
         }
         let count = ports.len();
         ports.sort_unstable();

@@ -16,6 +16,7 @@ mod certificates;
 mod cluster;
 mod jars;
 mod layout;
+mod own;
 mod properties;
 mod version;
 
@@ -48,9 +49,12 @@ enum Command {
         /// Listeners with PLAIN (bob) and SCRAM (alice).
         #[arg(long)]
         sasl: bool,
-        /// Listeners with TLS, one of which asks for a client certificate.
+        /// Listeners with TLS: one asks for a client certificate, one has a certificate that has expired.
         #[arg(long)]
         tls: bool,
+        /// SASL sessions end after so many milliseconds unless they are renewed (KIP-368).
+        #[arg(long, default_value_t = 0, requires = "sasl")]
+        reauth_ms: u32,
         /// The first broker's port; everything else lies up to 52 above it.
         #[arg(long, default_value_t = DEFAULT_BASE, value_parser = clap::value_parser!(u16).range(1024..65_000))]
         port_base: u16,
@@ -128,8 +132,8 @@ fn node_count(text: &str) -> Outcome<u16> {
 pub fn run(args: Args) -> Outcome {
     let place = Place::new(&args.dir, &args.name);
     match args.command {
-        Command::Up { version, nodes, sasl, tls, port_base } => {
-            up(&place, Shape { version, nodes, base: port_base, security: Security { sasl, tls } })
+        Command::Up { version, nodes, sasl, tls, reauth_ms, port_base } => {
+            up(&place, Shape { version, nodes, base: port_base, security: Security { sasl, tls, reauth_ms } })
         }
         Command::Down => down(&place),
         Command::Status => status(&place),

@@ -19,6 +19,8 @@ pub struct Security {
     pub sasl: bool,
     /// TLS listeners.
     pub tls: bool,
+    /// How long a SASL session is good, in milliseconds (`connections.max.reauth.ms`); 0: for ever.
+    pub reauth_ms: u32,
 }
 
 /// A cluster's shape.
@@ -47,7 +49,7 @@ impl Shape {
 
     /// Name, port and security protocol of each listener for clients.
     fn listeners(&self, ports: NodePorts) -> Vec<(&'static str, u16, &'static str)> {
-        let Security { sasl, tls } = self.security;
+        let Security { sasl, tls, .. } = self.security;
         let mut all = vec![("PLAINTEXT", ports.plain, "PLAINTEXT")];
         if sasl {
             all.push(("SASLP", ports.sasl, "SASL_PLAINTEXT"));
@@ -55,6 +57,7 @@ impl Shape {
         if tls {
             all.push(("TLS", ports.tls, "SSL"));
             all.push(("MTLS", ports.mutual_tls, "SSL"));
+            all.push(("EXPIRED", ports.expired_tls, "SSL"));
         }
         if sasl && tls {
             all.push(("SASLS", ports.sasl_tls, "SASL_SSL"));
@@ -93,6 +96,9 @@ pub fn broker(shape: &Shape, node: u16, data: &Path, certificates: &Path, zookee
     text += &replication(shape);
     if shape.security.sasl {
         text += &sasl(shape.security.tls);
+        if shape.security.reauth_ms > 0 {
+            text += &format!("connections.max.reauth.ms={}\n", shape.security.reauth_ms);
+        }
     }
     if shape.security.tls {
         text += &tls(certificates, shape.version);
@@ -167,17 +173,18 @@ fn sasl(with_tls: bool) -> String {
 fn tls(certificates: &Path, version: Version) -> String {
     let dir = certificates.display();
     // Kafka 2.8 takes no PEM key without a password.
-    let keys = match version {
+    let keys = |prefix: &str, name: &str| match version {
         Version::V2_8 => format!(
-            "ssl.keystore.type=PKCS12\nssl.keystore.location={dir}/broker.p12\n\
-             ssl.keystore.password={STORE_PASSWORD}\nssl.key.password={STORE_PASSWORD}\n"
+            "{prefix}ssl.keystore.type=PKCS12\n{prefix}ssl.keystore.location={dir}/{name}.p12\n\
+             {prefix}ssl.keystore.password={STORE_PASSWORD}\n{prefix}ssl.key.password={STORE_PASSWORD}\n"
         ),
         Version::V3_9 | Version::V4_1 => {
-            format!("ssl.keystore.type=PEM\nssl.keystore.location={dir}/broker.keystore.pem\n")
+            format!("{prefix}ssl.keystore.type=PEM\n{prefix}ssl.keystore.location={dir}/{name}.keystore.pem\n")
         }
     };
+    let (keys, expired) = (keys("", "broker"), keys("listener.name.expired.", "expired"));
     format!(
-        "{keys}ssl.truststore.type=PEM\nssl.truststore.location={dir}/ca.pem\nssl.client.auth=none\n\
+        "{keys}{expired}ssl.truststore.type=PEM\nssl.truststore.location={dir}/ca.pem\nssl.client.auth=none\n\
          listener.name.mtls.ssl.client.auth=required\n"
     )
 }
@@ -213,7 +220,7 @@ mod tests {
 
     #[test]
     fn every_listener_has_a_protocol_and_an_address() {
-        let all = text(&shape(Version::V3_9, 1, Security { sasl: true, tls: true }));
+        let all = text(&shape(Version::V3_9, 1, Security { sasl: true, tls: true, reauth_ms: 0 }));
         for (name, protocol) in [("SASLP", "SASL_PLAINTEXT"), ("TLS", "SSL"), ("MTLS", "SSL"), ("SASLS", "SASL_SSL")] {
             assert!(all.contains(&format!("{name}://127.0.0.1:")), "{name}");
             assert!(all.contains(&format!("{name}:{protocol}")), "{name}");
@@ -224,7 +231,7 @@ mod tests {
     fn no_key_is_set_twice() {
         for version in [Version::V4_1, Version::V3_9, Version::V2_8] {
             for nodes in [1, 3] {
-                let all = text(&shape(version, nodes, Security { sasl: true, tls: true }));
+                let all = text(&shape(version, nodes, Security { sasl: true, tls: true, reauth_ms: 4_000 }));
                 let mut keys: Vec<&str> = all.lines().map(|line| line.split_once('=').expect("key=value").0).collect();
                 let count = keys.len();
                 keys.sort_unstable();

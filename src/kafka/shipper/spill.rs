@@ -1,0 +1,339 @@
+//! The spool as the queue's tail: which batches go to disk when the ring fills up, when they come back, what of an earlier run is
+//! delivered first. Which files they lie in is `spool`'s business, who writes them the shell's.
+//!
+//! While anything of a lane is in the spool, whatever is sealed goes behind it. Frames come back one at a time, in order, into
+//! slots of the ring, and keep their place on disk until they are resolved.
+
+use super::{Ending, Shipper};
+use crate::base::Mono;
+use crate::kafka::batch;
+use crate::kafka::event::{Action, SlotId};
+use crate::kafka::lane::{Lane, Resume, Spooled};
+use crate::kafka::options::{Batching, LaneId, LaneSpec, Overflow};
+use crate::kafka::producer::{Queue, sequence_after};
+use crate::kafka::ring::{Attempt, Batch, SlotMemory, State};
+use crate::kafka::slot;
+use crate::kafka::stats::LostReason;
+use crate::kafka::stored::{FrameRef, STORED_AT, STORED_BYTES, Stored};
+
+/// Batches go to the spool once fewer than one in so many slots is free.
+const PRESSURE_SHARE: usize = 4;
+/// Slots that only frames coming back may take while the spool holds something, so that it can always be emptied.
+pub(super) const LOAD_RESERVE: usize = 2;
+/// Batches of a lane that are in the ring at most when a frame is read: enough to fill a partition's window.
+const LOAD_AHEAD: u32 = 8;
+/// Milliseconds until the spool is tried again after it took nothing, or gave nothing.
+const SPOOL_RETRY_MS: u64 = 500;
+/// Reads of one frame that fail before its entries are given up.
+const LOAD_TRIES: u32 = 5;
+
+/// What must be known of a batch that is about to be sent if this process ends then; `account` is how its account began.
+pub(super) fn stored(account: Stored, batch: &Batch) -> Stored {
+    let Some(attempt) = batch.attempt else { return account };
+    Stored {
+        sealed: batch.whole,
+        partition: Some(attempt.partition),
+        identity: batch.identity,
+        topic_id: attempt.topic_id,
+        scan_from: attempt.scan_from,
+        cluster: attempt.cluster,
+        sent: true,
+        ..account
+    }
+}
+
+impl<M: SlotMemory> Shipper<M> {
+    /// True if this lane's next batches belong on disk: the ring fills up, and this lane has its share of it.
+    pub(super) fn should_spill(&self, index: usize) -> bool {
+        let lane = &self.lanes[index];
+        let sink = &self.sinks[lane.sink];
+        self.may_spill(index)
+            && (self.ending == Ending::Stowing
+                || self.ring.free() <= self.ring.len() / PRESSURE_SHARE + self.load_reserve()
+                    && sink.slots as usize >= self.share())
+    }
+
+    fn may_spill(&self, index: usize) -> bool {
+        let lane = &self.lanes[index];
+        self.options.spool && lane.spec.stored_as != 0 && self.sinks[lane.sink].spec.overflow == Overflow::Spool
+    }
+
+    /// Writes what is to be written, reads what there is room for.
+    pub(super) fn drive_tail(&mut self, index: usize, now: Mono) {
+        if self.lanes[index].tail.is_empty() {
+            return self.report_unspooled(index);
+        }
+        self.take_back(index);
+        let tail = &self.lanes[index].tail;
+        if now < tail.retry_at {
+            let at = tail.retry_at;
+            return self.note_wake(at);
+        }
+        if tail.spilling.is_none() && !tail.queue.is_empty() {
+            self.spill_next(index);
+        }
+        self.load_next(index);
+    }
+
+    /// Batches that waited to be written need not be if nothing is in front of them and the ring has room again.
+    fn take_back(&mut self, index: usize) {
+        let keeps = self.should_spill(index);
+        let lane = &mut self.lanes[index];
+        let tail = &mut lane.tail;
+        if !keeps && tail.frames.is_empty() && tail.spilling.is_none() && tail.loading.is_none() {
+            lane.waiting.extend(tail.queue.drain(..));
+        }
+    }
+
+    fn spill_next(&mut self, index: usize) {
+        let lane = &mut self.lanes[index];
+        // A write to a connection that is closed may still read it: its end comes as an event.
+        let Some(id) = lane.tail.queue.front().copied().filter(|id| self.ring.slot(*id).pins == 0) else { return };
+        lane.tail.queue.pop_front();
+        lane.tail.spilling = Some(id);
+        let slot = self.ring.slot_mut(id);
+        let memory = slot.memory.bytes_mut();
+        let stored = slot::account(memory)
+            .unwrap_or_else(|| Stored { sealed: slot.batch.whole, ..lane.account(slot.batch.number) });
+        batch::write_header(memory, &stored.sealed, stored.identity.unwrap_or(batch::Identity::NONE));
+        slot.batch.headed = false;
+        stored.write(&mut memory[STORED_AT..]);
+        slot.state = State::Spilling;
+        slot.pins += 1;
+        let range = STORED_AT..stored.sealed.end;
+        self.actions.push_back(Action::Spill { lane: stored.lane, slot: id, range });
+    }
+
+    pub(super) fn on_spilled(&mut self, id: SlotId, frame: Option<FrameRef>, now: Mono) {
+        if id.0 as usize >= self.ring.len() {
+            return;
+        }
+        self.unpin(id);
+        let index = self.ring.slot(id).lane as usize;
+        let lane = &mut self.lanes[index];
+        if lane.tail.spilling != Some(id) {
+            return;
+        }
+        lane.tail.spilling = None;
+        let slot = self.ring.slot_mut(id);
+        slot.state = State::Queued;
+        match frame {
+            Some(frame) => {
+                let Ok(stored) = Stored::read(&slot.memory.bytes()[STORED_AT..]) else { return };
+                let entries = stored.entries_left();
+                // What was sent already is older than what lies there.
+                let at = lane.tail.frames.partition_point(|other| other.stored.number < stored.number);
+                lane.tail.frames.insert(at, Spooled { frame, stored });
+                self.stats.spooled += entries;
+                self.stats.batches_spilled += 1;
+                self.give_back(id);
+                self.report_spooling(index);
+            }
+            None => {
+                lane.tail.queue.push_front(id);
+                lane.tail.retry_at = now.plus_ms(SPOOL_RETRY_MS);
+                self.report_spool_full(index);
+            }
+        }
+    }
+
+    /// Reads the oldest frame if a partition can take it.
+    fn load_next(&mut self, index: usize) {
+        let lane = &self.lanes[index];
+        let topic = &self.sinks[lane.sink].topics[lane.topic];
+        let can_go = lane.tail.loading.is_none() && !lane.tail.frames.is_empty() && !topic.leaders.is_empty();
+        // What failed before must be settled first: no frame takes a slot that it cannot leave.
+        let stalled = lane.queues.iter().any(|queue| queue.stalled_since.is_some());
+        let own = lane.slots - u32::from(lane.open.is_some());
+        if !can_go || self.ending != Ending::No || self.is_behind(index) || own >= LOAD_AHEAD || stalled && own > 0 {
+            return;
+        }
+        let Some(id) = self.take_slot_for_load(index) else { return };
+        let Some(spooled) = self.lanes[index].tail.frames.pop_front() else { return };
+        self.ring.slot_mut(id).state = State::Loading;
+        self.ring.slot_mut(id).pins += 1;
+        self.lanes[index].tail.loading = Some((id, spooled));
+        self.actions.push_back(Action::Load { frame: spooled.frame, slot: id });
+    }
+
+    pub(super) fn on_loaded(&mut self, id: SlotId, read: bool, now: Mono) {
+        if id.0 as usize >= self.ring.len() {
+            return;
+        }
+        self.unpin(id);
+        let index = self.ring.slot(id).lane as usize;
+        let Some((_, spooled)) = self.lanes[index].tail.loading.take_if(|(slot, _)| *slot == id) else { return };
+        let slot = self.ring.slot_mut(id);
+        let memory = slot.memory.bytes_mut();
+        let found = Stored::read(memory.get(STORED_AT..).unwrap_or_default());
+        let whose = |stored: Stored| (stored.lane, stored.origin, stored.number);
+        let same = |found: Stored| whose(found) == whose(spooled.stored);
+        let sealed = spooled.stored.sealed;
+        if read && found.is_ok_and(same) && batch::crc_is_right(memory, sealed.end) {
+            self.lanes[index].tail.failures = 0;
+            self.stats.spooled -= spooled.stored.entries_left();
+            return self.take_in(index, id, spooled);
+        }
+        self.give_back(id);
+        let tail = &mut self.lanes[index].tail;
+        tail.failures += 1;
+        tail.retry_at = now.plus_ms(SPOOL_RETRY_MS);
+        if tail.failures < LOAD_TRIES {
+            tail.frames.push_front(spooled);
+            return;
+        }
+        tail.failures = 0;
+        self.lose_frame(index, spooled);
+    }
+
+    /// A frame that was read is a batch of the ring again.
+    fn take_in(&mut self, index: usize, id: SlotId, Spooled { frame, stored }: Spooled) {
+        let lane = &mut self.lanes[index];
+        let slot = self.ring.slot_mut(id);
+        if let Batching::Array { .. } = lane.spec.batching {
+            batch::record_entries(slot.memory.bytes(), &stored.sealed, &mut slot.batch.record_entries);
+        }
+        slot.batch.seal(stored.sealed);
+        slot.batch.number = stored.number;
+        slot.batch.frame = Some(frame);
+        slot.state = State::Queued;
+        slot::seal(slot.memory.bytes_mut(), &stored);
+        let Some(partition) = stored.partition else {
+            return lane.waiting.push_back(id);
+        };
+        if stored.sent {
+            let cluster = self.sinks[lane.sink].cluster;
+            // Another cluster cannot say what became of it.
+            let may_ask = stored.cluster == 0 || cluster == 0 || stored.cluster == cluster;
+            slot.batch.identity = stored.identity.filter(|_| may_ask);
+            slot.batch.resent_blind = slot.batch.identity.is_none();
+            (slot.batch.sent, slot.batch.doubt) = (true, true);
+            let Stored { topic_id, scan_from, cluster, .. } = stored;
+            slot.batch.attempt = Some(Attempt { partition, topic_id, scan_from, cluster });
+        }
+        let at = usize::try_from(partition).unwrap_or(0);
+        while lane.queues.len() <= at {
+            lane.queues.push(Queue::default());
+        }
+        if let Some(known) = lane.tail.resumes.iter().position(|resume| resume.partition == partition) {
+            let Resume { producer, next_sequence, scan_from, .. } = lane.tail.resumes.swap_remove(known);
+            lane.queues[at].resume(producer, next_sequence, scan_from);
+        }
+        lane.queues[at].batches.push_back(id);
+    }
+
+    /// A frame that cannot be read: its entries are lost, its file stays for whoever looks into it.
+    fn lose_frame(&mut self, index: usize, spooled: Spooled) {
+        let entries = spooled.stored.entries_left();
+        self.stats.spooled -= entries;
+        self.stats.lost.add(LostReason::Spool, entries);
+        self.lanes[index].held -= entries;
+        self.held -= entries;
+        self.report_frame_lost(index, entries);
+    }
+
+    /// A batch is resolved: its frame is of no use any more.
+    pub(super) fn frame_done(&mut self, id: SlotId) {
+        if let Some(frame) = self.ring.slot_mut(id).batch.frame.take() {
+            self.actions.push_back(Action::FrameDone { frame });
+        }
+    }
+
+    /// Puts everything of a lane that is in the ring on its way to the spool; connections are closed already.
+    pub(super) fn stow_lane(&mut self, index: usize, now: Mono) {
+        self.seal(index, now);
+        if !self.may_spill(index) {
+            return;
+        }
+        let lane = &mut self.lanes[index];
+        let mut older: Vec<SlotId> = lane.queues.iter_mut().flat_map(|queue| queue.batches.drain(..)).collect();
+        older.extend(lane.waiting.drain(..));
+        older.sort_by_key(|id| self.ring.slot(*id).batch.number);
+        for id in older.into_iter().rev() {
+            match self.ring.slot(id).batch.frame {
+                Some(frame) => self.put_down(index, id, frame),
+                None => self.lanes[index].tail.queue.push_front(id),
+            }
+        }
+    }
+
+    /// A batch that has a frame already: what was learnt since is written over the frame's front.
+    fn put_down(&mut self, index: usize, id: SlotId, frame: FrameRef) {
+        let Some(stored) = slot::account(self.ring.slot(id).memory.bytes()) else { return };
+        let mut bytes = vec![0; STORED_BYTES];
+        stored.write(&mut bytes);
+        self.actions.push_back(Action::Restate { frame, bytes });
+        self.lanes[index].tail.frames.push_front(Spooled { frame, stored });
+        self.stats.spooled += stored.entries_left();
+        // Should this process be killed before that is written, the next one finds it here.
+        self.ring.leave(id);
+    }
+
+    /// Takes an earlier run's frames into a lane that was made for them.
+    pub(super) fn adopt_frames(&mut self, index: usize, frames: Vec<(FrameRef, Stored)>) {
+        let entries: u64 = frames.iter().map(|(_, stored)| stored.entries_left()).sum();
+        self.held += entries;
+        self.stats.accepted += entries;
+        self.stats.recovered += entries;
+        self.stats.spooled += entries;
+        let lane = &mut self.lanes[index];
+        lane.retired = true;
+        lane.held += entries;
+        lane.pushed += entries;
+        lane.next_number = frames.iter().map(|(_, stored)| stored.number + 1).max().unwrap_or(0);
+        lane.tail.resumes = resumes(frames.iter().map(|(_, stored)| stored));
+        lane.tail.frames = frames.into_iter().map(|(frame, stored)| Spooled { frame, stored }).collect();
+        let id = LaneId { index: index as u32, generation: lane.generation };
+        let (stored_as, own) = (lane.spec.stored_as, self.options.origin);
+        for later in self.lanes.iter_mut().filter(|lane| lane.live && lane.origin == own) {
+            if later.spec.stored_as == stored_as {
+                later.after.push(id);
+            }
+        }
+        self.list(index);
+    }
+
+    /// Live lanes of earlier runs with this content.
+    pub(super) fn earlier_lanes(&self, spec: &LaneSpec) -> Vec<LaneId> {
+        let own = self.options.origin;
+        let earlier = |lane: &Lane| lane.live && lane.origin != own && lane.spec.stored_as == spec.stored_as;
+        let id = |(index, lane): (usize, &Lane)| LaneId { index: index as u32, generation: lane.generation };
+        self.lanes.iter().enumerate().filter(|(_, lane)| earlier(lane)).map(id).collect()
+    }
+
+    /// True if lanes of earlier runs go first.
+    pub(super) fn is_behind(&self, index: usize) -> bool {
+        self.lanes[index].after.iter().any(|id| self.index_of(*id).is_some())
+    }
+
+    /// A slot for a frame. The half that entries need is left to lanes that have nothing in the ring.
+    fn take_slot_for_load(&mut self, index: usize) -> Option<SlotId> {
+        let lane = &self.lanes[index];
+        let own = lane.slots - u32::from(lane.open.is_some());
+        if own > 0 && self.ring.free() <= self.ring.len() / 2 {
+            return None;
+        }
+        self.take_free_slot(index)
+    }
+
+    /// Slots that entries may not take now.
+    pub(super) fn load_reserve(&self) -> usize {
+        if self.stats.spooled == 0 { 0 } else { LOAD_RESERVE.min((self.ring.len() / 4).max(1)) }
+    }
+}
+
+/// The producers that frames were sent by, one a partition.
+fn resumes<'a>(frames: impl Iterator<Item = &'a Stored>) -> Vec<Resume> {
+    let mut resumes: Vec<Resume> = Vec::new();
+    for stored in frames.filter(|stored| stored.sent) {
+        let (Some(partition), Some(identity)) = (stored.partition, stored.identity) else { continue };
+        let next_sequence = sequence_after(identity.sequence, stored.sealed.records);
+        let producer = (identity.producer_id, identity.epoch);
+        let resume = Resume { partition, producer, next_sequence, scan_from: stored.scan_from };
+        match resumes.iter_mut().find(|known| known.partition == partition) {
+            Some(known) => (known.producer, known.next_sequence) = (producer, next_sequence),
+            None => resumes.push(resume),
+        }
+    }
+    resumes
+}
