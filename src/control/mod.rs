@@ -36,6 +36,7 @@ use self::resolver::Names;
 use self::store::yaml::{Format, POLL_MS};
 use self::store::{Embedded, Loaded, Store, YamlFile};
 use self::views::Seen;
+use crate::base::limits::STOW_MS;
 use crate::config::compile::CompileOptions;
 use crate::config::file::{FileConfig, Provider};
 use crate::config::publish::{Board, Question, Stage};
@@ -205,7 +206,9 @@ impl Control {
             let metric_prefix = config.prometheus.as_ref().map_or("", |prometheus| prometheus.prefix.as_str()).into();
             let seen = Seen { board: Arc::clone(&board), view, hostname: metrics::hostname().into(), metric_prefix };
             start(&config, ports, relay, &admin, &seen)?;
-            until_ended(&board, ended, Duration::from_millis(config.tollgate.shutdown_timeout_ms)).await
+            // The cores end by themselves when their time is over; they need it all, and some to stow what Kafka did not take.
+            let drain_ms = config.tollgate.shutdown_timeout_ms.saturating_add(STOW_MS);
+            until_ended(&board, ended, Duration::from_millis(drain_ms)).await
         });
         runtime.shutdown_background();
         served

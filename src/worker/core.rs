@@ -34,8 +34,6 @@ const POOL_SWEEP_MS: u64 = 1_000;
 /// Milliseconds of the shutdown timeout, at most, that are kept for flushing records once exchanges had theirs (a quarter of it, if
 /// that is less).
 const FLUSH_MS: u64 = 5_000;
-/// Milliseconds that a shutdown may take, behind its timeout, to write to the spool what Kafka did not take.
-const STOW_MS: u64 = 5_000;
 /// Times that a core looks, 5 ms apart, whether exchanges that it ended have ended.
 const CUT_LOOKS: usize = 20;
 /// Milliseconds to wait after an accept that failed for want of descriptors or memory.
@@ -311,7 +309,7 @@ impl Core {
             monoio::time::sleep(Duration::from_millis(5)).await;
         }
         if self.board.stage() != Stage::Exit {
-            self.ship.stow(self.clock.mono().plus_ms(STOW_MS)).await;
+            self.ship.stow(self.clock.mono().plus_ms(crate::base::limits::STOW_MS)).await;
         }
         let now = self.clock.now();
         self.ship.with(|shipper| shipper.give_up(now));
