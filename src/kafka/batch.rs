@@ -8,7 +8,7 @@
 //! ```
 
 use super::trace::{STREAM_BYTES_MAX, headers_len, put_headers};
-use super::varint::{length_len, push_signed, put_signed, read_signed};
+use super::varint::{length_len, push_signed, put_signed};
 
 /// Bytes kept free before a batch. The Produce head needs at most `head::HEAD_BYTES_MAX`; the rest is for the identity that issue
 /// B's crash-proof ring keeps beside each batch.
@@ -495,62 +495,4 @@ pub fn crc_is_right(memory: &[u8], end: usize) -> bool {
     let Some(batch) = memory.get(HEADROOM_BYTES..end).filter(|batch| batch.len() >= HEADER_BYTES) else { return false };
     let number = |at: usize| u32::from_be_bytes([batch[at], batch[at + 1], batch[at + 2], batch[at + 3]]);
     number(8) as usize == batch.len() - LENGTH_FROM && number(CRC_AT) == crc32c::crc32c(&batch[CRC_FROM..])
-}
-
-/// The entries of each record of an uncompressed batch of arrays, as far as its bytes are records.
-pub fn record_entries(memory: &[u8], sealed: &Sealed, to: &mut Vec<u32>) {
-    to.clear();
-    let mut at = RECORDS_START;
-    for _ in 0..sealed.records {
-        let Some((next, value)) = record_value(memory, at, sealed.end) else { return };
-        to.push(super::array::count_elements(value));
-        at = next;
-    }
-}
-
-/// Where the record at `at` ends, and its value.
-fn record_value(memory: &[u8], at: usize, end: usize) -> Option<(usize, &[u8])> {
-    let (len, body) = read_signed(memory, at)?;
-    let next = body.checked_add(usize::try_from(len).ok()?).filter(|next| *next <= end)?;
-    let (_, at) = read_signed(memory, body + 1)?; // attributes, timestamp delta
-    let (_, at) = read_signed(memory, at)?; // offset delta
-    let (key_len, at) = read_signed(memory, at)?;
-    let (value_len, at) = read_signed(memory, at + usize::try_from(key_len).unwrap_or(0))?;
-    Some((next, memory.get(at..at.checked_add(usize::try_from(value_len).ok()?)?)?))
-}
-
-/// Where the first `count` uncompressed records end that begin at `from`. None if these are not `count` whole records before
-/// `end`.
-pub fn records_end(memory: &[u8], from: usize, end: usize, count: u32) -> Option<usize> {
-    let bytes = memory.get(..end)?;
-    (0..count).try_fold(from, |at, _| {
-        let (len, body) = read_signed(bytes, at)?;
-        body.checked_add(usize::try_from(len).ok()?).filter(|next| *next <= end)
-    })
-}
-
-/// Moves the uncompressed records between `from` and `end` to the front of the batch and numbers them from 0; returns the new
-/// end. Numbers only get shorter, so nothing is overrun. None if the bytes are not records.
-pub fn move_to_front(memory: &mut [u8], from: usize, end: usize) -> Option<usize> {
-    let (mut read, mut write) = (from, RECORDS_START);
-    for offset in 0.. {
-        if read >= end {
-            return Some(write);
-        }
-        let (len, body) = read_signed(memory, read)?;
-        let next = body.checked_add(usize::try_from(len).ok()?).filter(|next| *next <= end)?;
-        let (_, delta_at) = read_signed(memory, body + 1)?; // attributes, timestamp delta
-        let (_, rest_at) = read_signed(memory, delta_at)?; // offset delta
-        let (front, rest) = (delta_at - body, next.checked_sub(rest_at)?);
-        let new_len = front + length_len(offset) + rest;
-        let mut at = [0u8; 16];
-        let front_bytes = at.get_mut(..front)?;
-        front_bytes.copy_from_slice(&memory[body..delta_at]);
-        write = put_signed(memory, write, new_len as i64);
-        memory[write..write + front].copy_from_slice(&at[..front]);
-        write = put_signed(memory, write + front, offset as i64);
-        memory.copy_within(rest_at..next, write);
-        (read, write) = (next, write + rest);
-    }
-    None
 }

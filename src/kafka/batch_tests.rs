@@ -104,29 +104,6 @@ fn arrays_close_at_the_limit_and_carry_over_to_another_slot() {
 }
 
 #[test]
-fn a_cut_batch_goes_on_with_records_numbered_from_0() {
-    let mut memory = vec![0u8; SLOT];
-    let mut open = OpenBatch::new(SLOT, 2);
-    for number in 0..200u32 {
-        let timestamp = i64::from(number) * 70;
-        open.push_record(&mut memory, &key_bytes(None), timestamp, &mut |out| out.push(&number.to_be_bytes()))
-            .expect("fits");
-    }
-    let sealed = open.sealed();
-    let cut = records_end(&memory, RECORDS_START, sealed.end, 130).expect("records");
-    let end = move_to_front(&mut memory, cut, sealed.end).expect("records");
-    let rest = Sealed { end, records: 70, ..sealed };
-    write_header(&mut memory, &rest, Identity { producer_id: 1, epoch: 0, sequence: 130 });
-    let records = records(batch_of(&memory, end));
-    assert_eq!(records.len(), 70);
-    for (at, record) in records.iter().enumerate() {
-        assert_eq!(record.value.as_deref(), Some(&(at as u32 + 130).to_be_bytes()[..]));
-        assert_eq!((record.offset, record.timestamp), (at as i64, (at as i64 + 130) * 70));
-    }
-    assert_eq!(records_end(&memory, RECORDS_START, end, 71), None, "no more than there are");
-}
-
-#[test]
 fn every_codec_and_version_is_one_request_of_one_batch() {
     let mut compressor = Compressor::default();
     let codecs = [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];

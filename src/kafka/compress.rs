@@ -1,7 +1,7 @@
 //! Compression of a batch's records, at the settings that cost least per byte saved (KAFKA.md §1): zstd level 1 with a context
 //! that is kept, LZ4 frames of independent blocks, Snappy in xerial's framing, gzip level 1.
 
-use std::io::{Read, Write};
+use std::io::Write;
 
 use super::batch::{RECORDS_START, Sealed};
 use super::options::Compression;
@@ -89,49 +89,6 @@ impl Compressor {
     }
 }
 
-impl Compressor {
-    /// Puts a batch's records back as they were before [`Compressor::compress_batch`]; returns where they end. None if they do not
-    /// fit (they came from there, so that they do) or are not what the attributes say.
-    pub fn expand_batch(&mut self, memory: &mut [u8], sealed: &Sealed) -> Option<usize> {
-        let room = memory.len().checked_sub(RECORDS_START)?;
-        self.scratch.clear();
-        expand(sealed.attributes, memory.get(RECORDS_START..sealed.end)?, room, &mut self.scratch)?;
-        let end = RECORDS_START + self.scratch.len();
-        memory.get_mut(RECORDS_START..end)?.copy_from_slice(&self.scratch);
-        Some(end)
-    }
-}
-
-/// Appends `input`, expanded, to `out`; at most `most` bytes. None if that is not possible.
-fn expand(attributes: u16, input: &[u8], most: usize, out: &mut Vec<u8>) -> Option<()> {
-    let bounded = |reader: &mut dyn Read, out: &mut Vec<u8>| {
-        let read = reader.take(most as u64 + 1).read_to_end(out).ok()?;
-        (read <= most).then_some(())
-    };
-    match attributes & 7 {
-        1 => bounded(&mut flate2::read::GzDecoder::new(input), out),
-        2 => expand_snappy(input, most, out),
-        3 => bounded(&mut lz4_flex::frame::FrameDecoder::new(input), out),
-        4 => {
-            out.extend(zstd::bulk::decompress(input, most).ok()?);
-            Some(())
-        }
-        _ => None,
-    }
-}
-
-fn expand_snappy(input: &[u8], most: usize, out: &mut Vec<u8>) -> Option<()> {
-    let mut rest = input.strip_prefix(&XERIAL_HEADER)?;
-    while let Some((len, behind)) = rest.split_first_chunk::<4>() {
-        let (block, behind) = behind.split_at_checked(u32::from_be_bytes(*len) as usize)?;
-        let at = out.len();
-        out.resize(at + snap::raw::decompress_len(block).ok().filter(|len| at + len <= most)?, 0);
-        snap::raw::Decoder::new().decompress(block, &mut out[at..]).ok()?;
-        rest = behind;
-    }
-    Some(())
-}
-
 fn gzip(input: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
     let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::new(LEVEL as u32));
     encoder.write_all(input)?;
@@ -150,14 +107,13 @@ fn lz4(input: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::kafka::decompress::{Packing, unpack};
 
     /// The inverse, for tests.
     pub(in crate::kafka) fn expanded(attributes: u16, input: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        if attributes & 7 == 0 {
-            return input.to_vec();
-        }
-        expand(attributes, input, 4 << 20, &mut out).expect("what was compressed expands");
+        let packing = Packing::of(attributes as i16).expect("a codec");
+        unpack(packing, input, 4 << 20, &mut out).expect("what was compressed expands");
         out
     }
 

@@ -3,9 +3,12 @@
 use std::collections::VecDeque;
 
 use super::codec::answers::{self, ApiVersions};
+use super::codec::producers::{DESCRIBE_PRODUCERS, DESCRIBE_PRODUCERS_RANGE};
+use super::codec::read::{FETCH_KIND, LIST_OFFSETS_KIND};
 use super::codec::requests::{self, Caller};
 use super::event::{ConnId, SlotId};
 use super::head::{PRODUCE_VERSION_MAX, PRODUCE_VERSION_MIN};
+use super::inquiry::Question;
 use super::retry::UNSUPPORTED_VERSION;
 use super::sasl::Exchange;
 use super::security::Credentials;
@@ -38,6 +41,12 @@ pub struct Versions {
     pub sasl_handshake: Option<i16>,
     /// SaslAuthenticate, 0 to 2.
     pub sasl_authenticate: Option<i16>,
+    /// DescribeProducers, 0.
+    pub describe_producers: Option<i16>,
+    /// ListOffsets, 1 to 7.
+    pub list_offsets: Option<i16>,
+    /// Fetch, 4 to 12.
+    pub fetch: Option<i16>,
 }
 
 /// An authentication under way.
@@ -72,6 +81,19 @@ pub enum Purpose {
         partition: i32,
         /// The batch.
         slot: SlotId,
+    },
+    /// A question of an inquiry about a lane's partition, in this version.
+    Inquiry {
+        /// Version of the request.
+        version: i16,
+        /// Index of the lane.
+        lane: u32,
+        /// Partition number.
+        partition: i32,
+        /// Tells it from older questions.
+        serial: u64,
+        /// What was asked.
+        question: Question,
     },
 }
 
@@ -285,5 +307,8 @@ fn agree(answer: &ApiVersions) -> Versions {
         init_producer_id: common(requests::INIT_PRODUCER_ID, requests::INIT_PRODUCER_ID_RANGE),
         sasl_handshake: common(requests::SASL_HANDSHAKE, requests::SASL_HANDSHAKE_RANGE),
         sasl_authenticate: common(requests::SASL_AUTHENTICATE, requests::SASL_AUTHENTICATE_RANGE),
+        describe_producers: common(DESCRIBE_PRODUCERS, DESCRIBE_PRODUCERS_RANGE),
+        list_offsets: LIST_OFFSETS_KIND.negotiate(&answer.ranges),
+        fetch: FETCH_KIND.negotiate(&answer.ranges),
     }
 }

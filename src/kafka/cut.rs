@@ -5,11 +5,15 @@
 //! What a part holds follows from two numbers of entries alone, how many are resolved and how many are wanted, so that a part that
 //! was sent can be built again after a restart, the same to the byte.
 
+use std::ops::Range;
+
 use super::array;
 use super::batch::{RECORDS_START, Sealed, TAILROOM_BYTES};
 use super::compress::Compressor;
 use super::decompress::{Packing, UNPACKED_BYTES, unpack};
+use super::options::Compression;
 use super::ring::Wire;
+use super::trace;
 use super::varint::{put_signed, read_signed};
 
 /// Which records a part is made of.
@@ -64,6 +68,25 @@ pub fn shape(record_entries: &[u32], records: u32, skip: u64, most: u64) -> Opti
     Some(part)
 }
 
+/// True if the uncompressed batch in the slot is as many records as it says, to its last byte.
+pub fn is_sound(memory: &[u8], sealed: &Sealed) -> bool {
+    let Some(records) = memory.get(RECORDS_START..sealed.end) else { return false };
+    let end = (0..sealed.records).try_fold(0, |at, _| Record::read(records, at).map(|record| record.end));
+    end == Some(records.len())
+}
+
+/// The entries of each record of an uncompressed batch of arrays, as far as its bytes are records.
+pub fn record_entries(memory: &[u8], sealed: &Sealed, to: &mut Vec<u32>) {
+    to.clear();
+    let records = memory.get(RECORDS_START..sealed.end).unwrap_or_default();
+    let mut at = 0;
+    for _ in 0..sealed.records {
+        let Some(record) = Record::read(records, at) else { return };
+        to.push(record.value().map_or(1, |value| array::count_elements(&record.behind_offset[value])));
+        at = record.end;
+    }
+}
+
 /// Builds the part in memory of its own, compressed as the batch is. None if the batch's bytes are not what they should be.
 pub fn build(whole: Whole<'_>, part: Part, compressor: &mut Compressor) -> Option<Wire> {
     let packed = whole.memory.get(RECORDS_START..whole.sealed.end)?;
@@ -99,6 +122,18 @@ pub fn build(whole: Whole<'_>, part: Part, compressor: &mut Compressor) -> Optio
     Some(wire)
 }
 
+/// The whole batch, compressed, in memory of its own. None if that would not make it smaller.
+pub fn pack(memory: &[u8], sealed: &Sealed, codec: Compression, compressor: &mut Compressor) -> Option<Wire> {
+    let records = memory.get(RECORDS_START..sealed.end)?;
+    let mut packed = vec![0; RECORDS_START];
+    compressor.compress(codec, records, &mut packed).ok()?;
+    let end = packed.len();
+    packed.resize(end + TAILROOM_BYTES, 0);
+    packed.shrink_to_fit();
+    let sealed = Sealed { end, attributes: codec as u16, ..*sealed };
+    (end < RECORDS_START + records.len()).then_some(Wire { memory: packed, sealed })
+}
+
 /// One record of a batch (KIP-98), as far as it is taken apart here.
 #[derive(Clone, Copy, Debug)]
 struct Record<'a> {
@@ -131,18 +166,29 @@ impl<'a> Record<'a> {
         behind.iter().for_each(|piece| out.extend_from_slice(piece));
     }
 
-    /// Adds it with some of its value's elements alone. What stands behind the value stays as it is.
+    /// Where the value's length stands in `behind_offset`.
+    fn value_len_at(&self) -> Option<usize> {
+        let (key_len, key_at) = read_signed(self.behind_offset, 0)?;
+        key_at.checked_add(usize::try_from(key_len.max(0)).ok()?)
+    }
+
+    /// The value's place in `behind_offset`.
+    fn value(&self) -> Option<Range<usize>> {
+        let (len, at) = read_signed(self.behind_offset, self.value_len_at()?)?;
+        let value = at..at.checked_add(usize::try_from(len).ok()?)?;
+        (value.end <= self.behind_offset.len()).then_some(value)
+    }
+
+    /// Adds it with some of its value's elements alone, and a header that counts these.
     fn push_piece(&self, out: &mut Vec<u8>, offset: u32, first: u32, entries: u32) -> Option<()> {
         let bytes = self.behind_offset;
-        let (key_len, key_at) = read_signed(bytes, 0)?;
-        let value_len_at = key_at.checked_add(usize::try_from(key_len.max(0)).ok()?)?;
-        let (value_len, value_at) = read_signed(bytes, value_len_at)?;
-        let value_end = value_at.checked_add(usize::try_from(value_len).ok()?)?;
-        let value = bytes.get(value_at..value_end)?;
+        let (value_len_at, value) = (self.value_len_at()?, self.value()?);
+        let headers = trace::piece(&bytes[value.end..], first, entries);
+        let value = &bytes[value];
         let piece = value.get(array::elements(value, first, entries)?)?;
         let mut length = Vec::new();
         push_varint(&mut length, piece.len() as i64 + 2);
-        self.push(out, offset, &[&bytes[..value_len_at], &length, b"[", piece, b"]", &bytes[value_end..]]);
+        self.push(out, offset, &[&bytes[..value_len_at], &length, b"[", piece, b"]", &headers]);
         Some(())
     }
 }
@@ -158,7 +204,6 @@ mod tests {
     use super::*;
     use crate::kafka::batch::{HEADROOM_BYTES, Identity, OpenBatch, key_bytes, write_header};
     use crate::kafka::codec::broker_side;
-    use crate::kafka::options::Compression;
     use crate::kafka::retry::Rng;
 
     const SLOT: usize = 64 * 1024;

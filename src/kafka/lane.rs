@@ -246,6 +246,7 @@ impl Lane {
             scan_from: -1,
             cluster: 0,
             skip: 0,
+            part: 0,
             sent: false,
             done: false,
         }

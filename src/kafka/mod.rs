@@ -4,6 +4,7 @@
 pub mod array;
 pub mod audit;
 pub mod batch;
+pub mod batch_heads;
 #[cfg(test)]
 mod batch_tests;
 pub mod codec;
@@ -13,11 +14,16 @@ pub mod cut;
 pub mod decompress;
 pub mod event;
 pub mod head;
+pub mod inquiry;
+#[cfg(test)]
+mod inquiry_tests;
 pub mod lane;
 pub mod metadata;
 pub mod options;
 pub mod partition;
 pub mod producer;
+#[cfg(test)]
+mod producer_tests;
 pub mod records;
 pub mod retry;
 pub mod ring;

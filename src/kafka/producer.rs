@@ -5,23 +5,36 @@
 //! - Batches are sent in queue order, and none is sent behind one that waits. The first of an epoch goes alone, so that the
 //!   broker knows this producer before it must tell a gap from a beginning.
 //! - Identity (producer id, epoch, sequence) is frozen at the first attempt. It is given anew only after a definite refusal.
-//! - A batch is *in doubt* once an attempt's outcome was not learnt. If it is then refused with 45, it is held, and those behind
-//!   it that are in doubt too are asked for: the broker takes, or recognises, one of them only if all before it are there. If it
-//!   recognises none, they are given up as in doubt. (Issue B asks the broker instead.) A batch that is acknowledged takes those
-//!   before it out of doubt.
+//! - A batch is *in doubt* once an attempt's outcome was not learnt. It is sent again as it is, and a broker that has it recognises
+//!   it. If it is refused all the same (45, 47, 59, or for good), or if the process was started anew in between, the broker is asked
+//!   ([`Inquiry`]), and nothing is sent before the answer: what is there is delivered, what is not is sent again under the same
+//!   numbers, or under new ones if the broker expects others. Only where nobody can be asked it is given up as in doubt.
+//! - A batch that is acknowledged takes those before it out of doubt: the broker takes one only if all before it are there.
+//! - What the leader has may not be replicated yet. So of those that it names as there the last is sent once more: it is recognised,
+//!   and acknowledged once the replicas have it.
 //!
 //! Without idempotence (acks = 1, or denied) up to five batches are in flight all the same; after an error they are sent again in
-//! order, so that records may be doubled, or stand in another order, around an error. That is what acks = 1 promises.
+//! order, so that records may be doubled, or stand in another order, around an error, and a leader that dies takes what only it had
+//! along though it was acknowledged. That is what acks = 1 promises.
 
 use std::collections::VecDeque;
 
-use super::batch::{Identity, RECORDS_START, TAILROOM_BYTES, move_to_front, records_end, write_header};
+use super::batch::{Identity, write_header};
 use super::compress::Compressor;
 use super::event::{ConnId, SlotId};
+use super::inquiry::{Fate, Inquiry, Wanted};
 use super::retry::{self, Backoff, Rng, Verdict};
-use super::ring::{Ring, SlotMemory, State, Wire};
+use super::ring::{Ring, SlotMemory, State, sequence_after};
 use super::stats::LostReason;
 use crate::base::Mono;
+
+/// Inquiries in a row that brought nothing, after which what the leader names as there counts as delivered without being recognised
+/// once more.
+const ASKED_IN_VAIN: u32 = 3;
+/// Milliseconds after which a broker may have forgotten a producer, without acknowledgements or counted from a batch's timestamps as
+/// `producer.id.expiration.ms` is (a day, unless the operator set it): a batch in doubt is asked about before it is sent again. A
+/// broker that forgot would take it twice.
+pub const ASK_AFTER_MS: u64 = 3_600_000;
 
 /// What became of entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +67,8 @@ pub struct Resolved {
 pub enum Next {
     /// This batch.
     Send(SlotId),
+    /// The next question of [`Queue::inquiry`].
+    Ask,
     /// Nothing before this time.
     Wait(Mono),
     /// Nothing before an event.
@@ -108,7 +123,7 @@ pub struct Queue {
     pub last_error: Option<i16>,
     next_sequence: i32,
     /// True once the broker took a batch of this epoch.
-    proven: bool,
+    pub(super) proven: bool,
     /// A batch was definitely refused: what is in flight behind it cannot be appended.
     gap: bool,
     reset: Reset,
@@ -116,17 +131,43 @@ pub struct Queue {
     known_end: Option<i64>,
     /// Nothing is sent before the broker was asked about the batches in doubt.
     must_ask: bool,
+    /// It is asked because it refused one of them: they are not sent again without an answer.
+    refused: bool,
+    /// It was asked since the last attempt failed.
+    asked: bool,
+    /// Nobody could be asked, the last time.
+    pub denied: bool,
+    /// Inquiries since a batch was last acknowledged.
+    asked_in_vain: u32,
+    /// What the broker is asked now. Nothing is in flight meanwhile.
+    pub inquiry: Option<Box<Inquiry>>,
 }
 
 impl Queue {
-    /// Takes batches from before a restart over: those that were sent then (`sent`, `doubt`, with their identity) are asked about
-    /// before anything is sent. What is new goes on under `producer` from `next_sequence` on, if the broker still knows it.
+    /// Takes batches from before a restart over, which are in `batches` (`ring::Batch::recover`): those that were sent then are
+    /// asked about before anything is sent. What is new goes on under `producer` from `next_sequence` on, if the broker still knows it.
     /// `scan_from`: an offset before which none of them can lie; -1: not known.
     pub fn resume(&mut self, producer: (i64, i16), next_sequence: i32, scan_from: i64) {
         self.producer = Some(producer);
         self.next_sequence = next_sequence;
         self.known_end = Some(scan_from).filter(|offset| *offset >= 0);
         self.must_ask = true;
+    }
+
+    /// After long, what is in doubt is asked about before it is sent again. `wall_ms`: milliseconds since 1970.
+    pub fn mind_age<M: SlotMemory>(&mut self, ring: &Ring<M>, now: Mono, wall_ms: i64) {
+        let Some(since) = self.stalled_since.filter(|_| !self.asked && self.in_flight == 0) else { return };
+        let silent = now.ms_since(since) >= ASK_AFTER_MS;
+        self.must_ask |= self.batches.iter().any(|id| {
+            let batch = &ring.slot(*id).batch;
+            let old = wall_ms.saturating_sub(batch.whole.max_timestamp_ms) >= ASK_AFTER_MS as i64;
+            batch.doubt && batch.identity.is_some() && (silent || old)
+        });
+    }
+
+    /// True if the broker must be asked about batches in doubt and is not asked yet.
+    pub const fn must_settle(&self) -> bool {
+        self.must_ask && self.in_flight == 0
     }
 
     /// An offset of the partition before which nothing that is unresolved can lie; -1: not known.
@@ -136,19 +177,25 @@ impl Queue {
 
     /// What may be sent now, with at most `window` in flight.
     pub fn next<M: SlotMemory>(&self, ring: &Ring<M>, window: u32, idempotent: bool, now: Mono) -> Next {
+        if let Some(inquiry) = &self.inquiry {
+            return match inquiry.asked {
+                Some(_) => Next::Nothing,
+                None if now < inquiry.retry_at => Next::Wait(inquiry.retry_at),
+                None => Next::Ask,
+            };
+        }
         let window = if idempotent && !self.proven { 1 } else { window };
         if self.batches.is_empty() || self.draining || self.in_flight >= window {
             return Next::Nothing;
         }
-        let mut held = false;
         for id in &self.batches {
             let slot = ring.slot(*id);
+            let cut = slot.batch.cut.is_some();
             match slot.state {
-                State::InFlight if slot.batch.in_parts => return Next::Nothing,
+                State::InFlight if cut => return Next::Nothing,
                 State::InFlight => {}
-                State::Held => held = true,
-                _ if held && !slot.batch.doubt => return Next::Nothing,
-                _ if slot.batch.in_parts && self.in_flight > 0 => return Next::Nothing,
+                _ if slot.batch.passed => {}
+                _ if cut && self.in_flight > 0 => return Next::Nothing,
                 _ if slot.pins > 0 => return Next::Nothing,
                 _ if now < self.retry_at => return Next::Wait(self.retry_at),
                 _ => return Next::Send(*id),
@@ -166,24 +213,24 @@ impl Queue {
         compressor: &mut Compressor,
     ) -> Option<()> {
         let slot = ring.slot_mut(id);
-        let memory = slot.memory.bytes_mut();
-        slot.batch.reshape(memory, compressor)?;
-        if idempotent && slot.batch.identity.is_none() {
+        let (memory, batch) = (slot.memory.bytes_mut(), &mut slot.batch);
+        batch.reshape(memory, compressor)?;
+        if idempotent && batch.identity.is_none() {
             let (producer_id, epoch) = self.producer?;
-            slot.batch.identity = Some(Identity { producer_id, epoch, sequence: self.next_sequence });
-            self.next_sequence = sequence_after(self.next_sequence, slot.batch.whole.records);
-            slot.batch.headed = false;
+            batch.identity = Some(Identity { producer_id, epoch, sequence: self.next_sequence });
+            batch.covered = batch.part_records;
+            self.next_sequence = sequence_after(self.next_sequence, batch.covered);
+            // What an earlier attempt without a number did stays `resent_blind`; under this one it was not sent.
+            (batch.headed, batch.doubt) = (false, false);
         }
-        let batch = &mut slot.batch;
         if !batch.headed {
             let identity = batch.identity.unwrap_or(Identity::NONE);
             match &mut batch.wire {
                 Some(wire) => write_header(&mut wire.memory, &wire.sealed, identity),
-                None => write_header(memory, &batch.part, identity),
+                None => write_header(memory, &batch.whole, identity),
             }
             batch.headed = true;
         }
-        batch.keep_under_tail(memory);
         Some(())
     }
 
@@ -215,7 +262,7 @@ impl Queue {
         match verdict {
             Verdict::Delivered => {
                 if base_offset >= 0 {
-                    let end = base_offset.saturating_add(i64::from(slot.batch.part.records));
+                    let end = base_offset.saturating_add(i64::from(slot.batch.part_records));
                     self.known_end = self.known_end.max(Some(end));
                 }
                 self.delivered(ring, id, resolved);
@@ -227,8 +274,12 @@ impl Queue {
                 self.gap |= appended == retry::Appended::Never;
                 self.fail(now, patience, rng);
             }
-            Verdict::TooLarge if slot.batch.part.records > 1 => {
-                slot.batch.cut_in_half();
+            Verdict::TooLarge if slot.batch.part_entries > 1 => {
+                if slot.batch.cut_in_half() {
+                    // There will be more records than numbers.
+                    self.reset = self.reset.max_of(Reset::Epoch);
+                }
+                self.must_ask |= slot.batch.doubt;
                 (self.gap, self.draining) = (true, true);
             }
             Verdict::TooLarge => self.refuse(ring, id, LostReason::TooLarge, resolved),
@@ -274,37 +325,157 @@ impl Queue {
     /// The topic was created again: nothing that the old one's leader knew holds. What is not in flight gets a new identity.
     pub fn topic_created_again(&mut self) {
         (self.reset, self.draining, self.known_end) = (Reset::Epoch, true, None);
+        self.must_ask |= self.inquiry.take().is_some();
     }
 
-    /// Carries out what waited for the last answer. Harmless at any time.
-    pub fn settle<M: SlotMemory>(&mut self, ring: &mut Ring<M>, resolved: &mut Vec<Resolved>) {
-        if self.in_flight > 0 {
-            return;
+    /// The partition is gone, and with it whatever reached it: its batches, newest last, to be sent elsewhere.
+    pub fn dissolve<M: SlotMemory>(&mut self, ring: &mut Ring<M>) -> VecDeque<SlotId> {
+        let batches = std::mem::take(&mut self.batches);
+        for id in &batches {
+            ring.slot_mut(*id).batch.forget_identity();
         }
-        let is = |ring: &Ring<M>, id: &SlotId, state| ring.slot(*id).state == state;
-        let held = self.batches.iter().any(|id| is(ring, id, State::Held));
-        let asking = self.batches.iter().any(|id| is(ring, id, State::Queued) && ring.slot(*id).batch.doubt);
-        if !self.draining && (!held || asking) {
+        *self = Self { spent: self.spent, ..Self::default() };
+        batches
+    }
+
+    /// Carries out what waited for the last answer: asks about what is in doubt, or gives new numbers. Harmless at any time.
+    pub fn settle<M: SlotMemory>(&mut self, ring: &mut Ring<M>, resolved: &mut Vec<Resolved>) {
+        if self.in_flight > 0 || self.inquiry.is_some() || !(self.draining || self.must_ask) {
             return;
         }
         (self.draining, self.gap) = (false, false);
-        if held && !asking {
-            self.resolve_where(ring, resolved, Outcome::InDoubt, |slot| slot.state == State::Held);
-            self.reset = self.reset.max_of(Reset::Epoch);
-        }
         for id in &self.batches {
             ring.slot_mut(*id).state = State::Queued;
         }
+        if std::mem::take(&mut self.must_ask) || self.reset != Reset::No {
+            let wanted = self.in_doubt(ring);
+            if !wanted.is_empty() {
+                self.asked_in_vain += 1;
+                self.inquiry = Some(Box::new(Inquiry::new(wanted)));
+                return;
+            }
+        }
+        self.refused = false;
         self.renumber(ring, resolved);
+    }
+
+    /// What the broker can be asked about.
+    fn in_doubt<M: SlotMemory>(&self, ring: &mut Ring<M>) -> Vec<Wanted> {
+        let mut wanted = Vec::new();
+        for id in &self.batches {
+            let batch = &mut ring.slot_mut(*id).batch;
+            batch.passed = false;
+            if let Some(identity) = batch.identity.filter(|_| batch.doubt) {
+                let timestamp_ms = batch.whole.base_timestamp_ms;
+                wanted.push(Wanted::new(*id, identity, batch.part_records, timestamp_ms, batch.attempt));
+            }
+        }
+        wanted
+    }
+
+    /// A question was not answered, or with an error that passes: it is asked again after a pause.
+    pub fn ask_again<M: SlotMemory>(
+        &mut self,
+        ring: &mut Ring<M>,
+        (now, patience, rng): (Mono, Patience, &mut Rng),
+        resolved: &mut Vec<Resolved>,
+    ) {
+        let Some(inquiry) = &mut self.inquiry else { return };
+        inquiry.lost();
+        inquiry.failures += 1;
+        inquiry.retry_at = patience.backoff.until(now, inquiry.failures, rng);
+        self.stalled_since = self.stalled_since.or(Some(now));
+        for wanted in inquiry.wanted() {
+            ring.slot_mut(wanted.slot).batch.failures += 1;
+        }
+        let before = self.batches.len();
+        self.expire(ring, patience, resolved);
+        if self.batches.len() < before {
+            (self.inquiry, self.must_ask) = (None, true);
+            self.settle(ring, resolved);
+        }
+    }
+
+    /// The inquiry has ended: does what follows from it.
+    pub fn learn<M: SlotMemory>(&mut self, ring: &mut Ring<M>, resolved: &mut Vec<Resolved>) {
+        let Some(inquiry) = self.inquiry.take() else { return };
+        self.asked = true;
+        self.denied = inquiry.wanted().iter().any(|one| matches!(one.fate(), Fate::Unknown | Fate::NotSeen));
+        if inquiry.foreign {
+            self.reset = Reset::Producer;
+        } else if !inquiry.numbers_fit() {
+            self.reset = self.reset.max_of(Reset::Epoch);
+        }
+        self.refused |= self.reset != Reset::No;
+        let lost = |one: &Wanted| {
+            let refused = ring.slot(one.slot).batch.refused.is_some();
+            match one.fate() {
+                Fate::There { .. } => false,
+                Fate::Absent => refused,
+                Fate::Partly(_) | Fate::NotSeen | Fate::Unknown => refused || self.refused,
+            }
+        };
+        if inquiry.wanted().iter().any(lost) {
+            // Its numbers may never be used.
+            self.reset = self.reset.max_of(Reset::Epoch);
+        }
+        let own = self.producer.and_then(|(id, epoch)| inquiry.state_of(id).filter(|state| state.epoch == epoch));
+        self.proven |= own.is_some();
+        let refused = std::mem::take(&mut self.refused);
+        let again = self.recognisable(ring, &inquiry);
+        for wanted in inquiry.wanted() {
+            self.carry_out(ring, wanted, (again, refused), resolved);
+        }
+        if self.reset != Reset::No {
+            self.renumber(ring, resolved);
+        }
+    }
+
+    /// The batch that the leader will recognise if it is sent once more; None: there is none, or this is not the time for it.
+    fn recognisable<M: SlotMemory>(&self, ring: &Ring<M>, inquiry: &Inquiry) -> Option<SlotId> {
+        let last = |one: &&Wanted| one.fate() == Fate::There { committed: false, last: true };
+        let found = inquiry.wanted().iter().rfind(last)?;
+        let batch = &ring.slot(found.slot).batch;
+        let same = batch.refused.is_none() && !batch.is_to_be_cut();
+        (same && self.reset == Reset::No && self.asked_in_vain <= ASKED_IN_VAIN).then_some(found.slot)
+    }
+
+    fn carry_out<M: SlotMemory>(
+        &mut self,
+        ring: &mut Ring<M>,
+        wanted: &Wanted,
+        (again, refused): (Option<SlotId>, bool),
+        resolved: &mut Vec<Resolved>,
+    ) {
+        let id = wanted.slot;
+        let batch = &mut ring.slot_mut(id).batch;
+        match wanted.fate() {
+            Fate::There { committed: false, .. } if again == Some(id) => {}
+            Fate::There { committed: false, .. } if again.is_some() => batch.passed = true,
+            Fate::There { .. } => self.resolve_part(ring, id, Outcome::Delivered, resolved),
+            Fate::Partly(records) if batch.narrow(records) => {
+                self.resolve_part(ring, id, Outcome::Delivered, resolved);
+            }
+            Fate::Absent => match batch.refused {
+                Some(reason) => self.resolve_part(ring, id, Outcome::Lost(reason), resolved),
+                None => batch.doubt = false,
+            },
+            // It is sent again as it is, which a broker that has it recognises.
+            Fate::NotSeen if !refused && batch.refused.is_none() => {}
+            Fate::Unknown | Fate::Partly(_) if !refused && batch.refused.is_none() => batch.resent_blind = true,
+            Fate::NotSeen | Fate::Unknown | Fate::Partly(_) => {
+                self.resolve_part(ring, id, Outcome::InDoubt, resolved);
+            }
+        }
     }
 
     /// Everything that is left is given up: in doubt if it was sent without an answer, lost if not.
     pub fn abandon<M: SlotMemory>(&mut self, ring: &mut Ring<M>, reason: LostReason, resolved: &mut Vec<Resolved>) {
         self.resolve_where(ring, resolved, Outcome::InDoubt, |slot| {
-            slot.batch.doubt || matches!(slot.state, State::InFlight | State::Held)
+            slot.batch.may_be_there() || slot.state == State::InFlight
         });
         self.resolve_where(ring, resolved, Outcome::Lost(reason), |_| true);
-        self.in_flight = 0;
+        (self.in_flight, self.inquiry, self.must_ask) = (0, None, false);
     }
 
     fn renumber<M: SlotMemory>(&mut self, ring: &mut Ring<M>, resolved: &mut Vec<Resolved>) {
@@ -321,20 +492,24 @@ impl Queue {
         // Never a second number for what may be there under the first.
         self.resolve_where(ring, resolved, Outcome::InDoubt, |slot| slot.batch.doubt && slot.batch.identity.is_some());
         for id in &self.batches {
-            ring.slot_mut(*id).batch.identity = None;
+            ring.slot_mut(*id).batch.forget_identity();
         }
         (self.next_sequence, self.proven) = (0, false);
     }
 
     fn delivered<M: SlotMemory>(&mut self, ring: &mut Ring<M>, id: SlotId, resolved: &mut Vec<Resolved>) {
         (self.failures, self.stalled_since, self.retry_at) = (0, None, Mono::default());
-        let idempotent = ring.slot(id).batch.identity.is_some();
-        self.proven |= idempotent;
-        if idempotent && self.batches.front() != Some(&id) {
+        self.asked_in_vain = 0;
+        if let Some(identity) = ring.slot(id).batch.identity {
+            self.proven |= self.producer == Some((identity.producer_id, identity.epoch));
             // The broker took this one, so that it has all before it: what was in doubt there is not any more.
-            let before = self.batches.iter().take_while(|other| **other != id);
-            let there = before.copied().filter(|other| ring.slot(*other).batch.doubt);
-            for other in there.collect::<Vec<_>>() {
+            let there = |other: &SlotId| {
+                let batch = &ring.slot(*other).batch;
+                let same = |it: Identity| (it.producer_id, it.epoch) == (identity.producer_id, identity.epoch);
+                batch.doubt && batch.identity.is_some_and(same)
+            };
+            let before = self.batches.iter().copied().take_while(|other| *other != id);
+            for other in before.filter(there).collect::<Vec<_>>() {
                 self.resolve_part(ring, other, Outcome::Delivered, resolved);
             }
         }
@@ -349,16 +524,17 @@ impl Queue {
         patience: Patience,
         rng: &mut Rng,
     ) {
-        let before = self.batches.iter().take_while(|other| **other != id);
-        let first = before.copied().all(|other| ring.slot(other).state == State::Held);
+        let mut before = self.batches.iter().take_while(|other| **other != id);
+        let first = before.all(|other| ring.slot(*other).batch.passed);
         let batch = &ring.slot(id).batch;
         if batch.identity.is_none() {
             self.fail(now, patience, rng);
         } else if !first {
-            // One before it waits to be sent again; this one simply follows it.
+            // One before it waits to be sent again, or is asked about; this one simply follows it.
             self.draining = true;
         } else if batch.doubt {
-            ring.slot_mut(id).state = State::Held;
+            (self.must_ask, self.refused) = (true, true);
+            self.fail(now, patience, rng);
         } else {
             // Never appended, and the broker expects another number: begin a new epoch.
             self.reset = self.reset.max_of(Reset::Epoch);
@@ -374,20 +550,26 @@ impl Queue {
         reason: LostReason,
         resolved: &mut Vec<Resolved>,
     ) {
-        let batch = &ring.slot(id).batch;
-        let outcome = if batch.doubt { Outcome::InDoubt } else { Outcome::Lost(reason) };
-        if batch.identity.is_some() && !batch.doubt {
+        (self.gap, self.draining) = (true, true);
+        let batch = &mut ring.slot_mut(id).batch;
+        if batch.identity.is_some() && batch.doubt {
+            // This attempt was refused; whether an earlier one was taken is asked.
+            (batch.refused, self.must_ask) = (Some(reason), true);
+            return;
+        }
+        if batch.identity.is_some() {
             // Its numbers will never be used: those behind it need others.
             self.reset = self.reset.max_of(Reset::Epoch);
         }
-        (self.gap, self.draining) = (true, true);
+        let outcome = if batch.may_be_there() { Outcome::InDoubt } else { Outcome::Lost(reason) };
         self.resolve_part(ring, id, outcome, resolved);
     }
 
     /// A batch whose bytes cannot be brought into the shape that Kafka asked for.
     pub fn drop_unsendable<M: SlotMemory>(&mut self, ring: &mut Ring<M>, id: SlotId, resolved: &mut Vec<Resolved>) {
-        let outcome = Outcome::Lost(LostReason::TooLarge);
-        let entries = ring.slot(id).batch.entries_left();
+        let batch = &ring.slot(id).batch;
+        let outcome = if batch.may_be_there() { Outcome::InDoubt } else { Outcome::Lost(LostReason::TooLarge) };
+        let entries = batch.entries_left();
         let bytes = ring.slot(id).batch.part_bytes();
         self.batches.retain(|other| *other != id);
         resolved.push(Resolved { slot: id, entries, bytes, outcome, whole: true });
@@ -402,9 +584,9 @@ impl Queue {
         let worn = |slot: &super::ring::Slot<M>| slot.state == State::Queued && slot.batch.failures > max_retry;
         let gap = self.batches.iter().any(|id| {
             let slot = ring.slot(*id);
-            worn(slot) && !slot.batch.doubt && slot.batch.identity.is_some()
+            worn(slot) && !slot.batch.may_be_there() && slot.batch.identity.is_some()
         });
-        self.resolve_where(ring, resolved, Outcome::InDoubt, |slot| worn(slot) && slot.batch.doubt);
+        self.resolve_where(ring, resolved, Outcome::InDoubt, |slot| worn(slot) && slot.batch.may_be_there());
         self.resolve_where(ring, resolved, Outcome::Lost(LostReason::Retries), worn);
         if gap {
             self.reset = self.reset.max_of(Reset::Epoch);
@@ -413,6 +595,7 @@ impl Queue {
     }
 
     fn fail(&mut self, now: Mono, patience: Patience, rng: &mut Rng) {
+        self.asked = false;
         // One pause for all that fail together.
         if !self.draining || self.failures == 0 {
             self.failures += 1;
@@ -436,13 +619,18 @@ impl Queue {
         resolved: &mut Vec<Resolved>,
     ) {
         let batch = &mut ring.slot_mut(id).batch;
-        let whole = batch.part.records >= batch.whole.records;
-        let entries = batch.entries_of(batch.part.records);
-        resolved.push(Resolved { slot: id, entries, bytes: batch.part_bytes(), outcome, whole });
+        let whole = batch.is_last_part();
+        let outcome = match outcome {
+            Outcome::Delivered if batch.resent_blind => Outcome::InDoubt,
+            other => other,
+        };
+        let (entries, bytes) = (batch.part_entries.min(batch.entries_left()), batch.part_bytes());
+        resolved.push(Resolved { slot: id, entries, bytes, outcome, whole });
         if whole {
             self.batches.retain(|other| *other != id);
         } else {
-            batch.go_on();
+            // After a single entry that was too large the others may go in larger parts again.
+            batch.go_on(outcome == Outcome::Lost(LostReason::TooLarge));
         }
     }
 
@@ -468,162 +656,5 @@ impl Queue {
 impl Reset {
     const fn max_of(self, other: Self) -> Self {
         if matches!(self, Self::Producer) { self } else { other }
-    }
-}
-
-impl super::ring::Batch {
-    /// The first half of its records goes next.
-    fn cut_in_half(&mut self) {
-        self.in_parts = true;
-        self.want_records = Some((self.part.records / 2).max(1));
-    }
-
-    /// What was sent is resolved; the rest goes next, in parts of the same size.
-    fn go_on(&mut self) {
-        self.want_rest = true;
-        self.doubt = false;
-        self.failures = 0;
-        self.sent = false;
-    }
-
-    /// Entries of everything that is not resolved.
-    pub fn entries_left(&self) -> u64 {
-        let all = self.entries_of(self.whole.records);
-        if self.want_rest { all - self.entries_of(self.part.records) } else { all }
-    }
-
-    /// Brings its bytes into the shape that was asked for since it was last sent. None if they are not what they should be.
-    fn reshape(&mut self, memory: &mut [u8], compressor: &mut Compressor) -> Option<()> {
-        if self.want_records.is_none() && !self.want_rest {
-            return Some(());
-        }
-        self.put_back_tail(memory);
-        if self.whole.attributes != 0 {
-            self.codec = self.whole.attributes;
-            self.part.end = compressor.expand_batch(memory, &self.whole)?;
-            (self.whole.end, self.whole.attributes) = (self.part.end, 0);
-        }
-        self.wire = None;
-        let mut records = self.part.records;
-        if std::mem::take(&mut self.want_rest) {
-            self.whole.end = move_to_front(memory, self.part.end, self.whole.end)?;
-            self.whole.entries -= self.entries_of(records);
-            self.whole.records -= records;
-            if !self.record_entries.is_empty() {
-                self.record_entries.drain(..records as usize);
-            }
-            if let Some(identity) = &mut self.identity {
-                identity.sequence = sequence_after(identity.sequence, records);
-            }
-        }
-        records = self.want_records.take().unwrap_or(records).min(self.whole.records);
-        self.part = self.whole;
-        self.part.records = records;
-        self.part.end = records_end(memory, RECORDS_START, self.whole.end, records)?;
-        self.part.entries = self.entries_of(records);
-        self.headed = false;
-        if self.codec != 0 {
-            // The records must stay for the next part: a compressed part gets memory of its own.
-            let mut wire = Wire { memory: vec![0; self.part.end + TAILROOM_BYTES], sealed: self.part };
-            wire.memory[RECORDS_START..self.part.end].copy_from_slice(&memory[RECORDS_START..self.part.end]);
-            compressor.compress_attributes(self.codec, &mut wire.memory, &mut wire.sealed);
-            self.wire = Some(wire);
-        }
-        Some(())
-    }
-}
-
-/// The sequence behind `records` records that begin at `sequence`; after `i32::MAX` comes 0 (KIP-98).
-pub(super) fn sequence_after(sequence: i32, records: u32) -> i32 {
-    ((i64::from(sequence) + i64::from(records)) % (i64::from(i32::MAX) + 1)) as i32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sequences_begin_again_after_the_largest() {
-        assert_eq!(sequence_after(i32::MAX - 1, 1), i32::MAX);
-        assert_eq!(sequence_after(i32::MAX, 1), 0);
-        assert_eq!(sequence_after(i32::MAX - 1, 5), 3);
-    }
-
-    /// Two batches of one record each, sent.
-    fn two_in_flight(ring: &mut Ring<Vec<u8>>) -> (Queue, [SlotId; 2]) {
-        let mut queue = Queue { producer: Some((7, 0)), proven: true, ..Queue::default() };
-        let mut compressor = Compressor::default();
-        let ids = [ring.take(0), ring.take(0)].map(|id| id.expect("free"));
-        for id in ids {
-            let slot = ring.slot_mut(id);
-            let mut open = super::super::batch::OpenBatch::new(slot.memory.len(), 2);
-            open.push_record(&mut slot.memory, &[1], 0, &mut |out| out.push(b"x")).expect("fits");
-            slot.batch.seal(open.sealed());
-            slot.state = State::Queued;
-            queue.batches.push_back(id);
-        }
-        send_all(&mut queue, ring, &mut compressor, Mono::default());
-        assert_eq!(queue.in_flight, 2);
-        (queue, ids)
-    }
-
-    fn send_all(queue: &mut Queue, ring: &mut Ring<Vec<u8>>, compressor: &mut Compressor, now: Mono) {
-        while let Next::Send(id) = queue.next(ring, 5, true, now) {
-            queue.prepare(ring, id, true, compressor).expect("whole");
-            queue.sent(ring, id, ConnId(1));
-            ring.slot_mut(id).pins = 0;
-        }
-    }
-
-    const PATIENCE: Patience = Patience { backoff: Backoff { first_ms: 10, max_ms: 10 }, max_retry: None };
-
-    #[test]
-    fn what_may_have_been_appended_is_asked_for_and_then_in_doubt_never_renumbered() {
-        let mut ring = Ring::new(vec![vec![0u8; 4_096]; 3]);
-        let (mut rng, mut resolved) = (Rng::new(1), Vec::new());
-        let (mut queue, ids) = two_in_flight(&mut ring);
-        // REQUEST_TIMED_OUT: perhaps appended; then the connection breaks.
-        queue.answered(&mut ring, ids[0], (7, -1), (Mono::default(), PATIENCE, &mut rng), &mut resolved);
-        queue.connection_lost(&mut ring, (Mono::default(), PATIENCE, &mut rng), &mut resolved);
-        let now = Mono::from_ms(100);
-        send_all(&mut queue, &mut ring, &mut Compressor::default(), now);
-        for id in ids {
-            assert_eq!(resolved, []);
-            queue.answered(&mut ring, id, (45, -1), (now, PATIENCE, &mut rng), &mut resolved);
-        }
-        assert_eq!(resolved.iter().map(|one| one.outcome).collect::<Vec<_>>(), [Outcome::InDoubt; 2]);
-        assert_eq!(queue.producer, Some((7, 1)), "what comes next begins a new epoch");
-    }
-
-    #[test]
-    fn a_batch_that_was_recognised_takes_those_before_it_along() {
-        let mut ring = Ring::new(vec![vec![0u8; 4_096]; 3]);
-        let (mut rng, mut resolved) = (Rng::new(1), Vec::new());
-        let (mut queue, ids) = two_in_flight(&mut ring);
-        queue.connection_lost(&mut ring, (Mono::default(), PATIENCE, &mut rng), &mut resolved);
-        let now = Mono::from_ms(100);
-        send_all(&mut queue, &mut ring, &mut Compressor::default(), now);
-        queue.answered(&mut ring, ids[0], (45, -1), (now, PATIENCE, &mut rng), &mut resolved);
-        assert_eq!(ring.slot(ids[0]).state, State::Held);
-        queue.answered(&mut ring, ids[1], (46, -1), (now, PATIENCE, &mut rng), &mut resolved);
-        assert_eq!(
-            resolved.iter().map(|one| (one.slot, one.outcome)).collect::<Vec<_>>(),
-            [(ids[0], Outcome::Delivered), (ids[1], Outcome::Delivered)]
-        );
-        assert_eq!(queue.producer, Some((7, 0)));
-    }
-
-    #[test]
-    fn a_batch_that_was_never_appended_gets_a_new_number() {
-        let mut ring = Ring::new(vec![vec![0u8; 4_096]; 3]);
-        let (mut rng, mut resolved) = (Rng::new(1), Vec::new());
-        let (mut queue, ids) = two_in_flight(&mut ring);
-        let time = Mono::default();
-        queue.answered(&mut ring, ids[0], (45, -1), (time, PATIENCE, &mut rng), &mut resolved);
-        queue.connection_lost(&mut ring, (time, PATIENCE, &mut rng), &mut resolved);
-        assert_eq!(resolved, [], "the second cannot be there without the first");
-        send_all(&mut queue, &mut ring, &mut Compressor::default(), Mono::from_ms(100));
-        let identity = |id| ring.slot(id).batch.identity.map(|it| (it.epoch, it.sequence));
-        assert_eq!((identity(ids[0]), identity(ids[1])), (Some((1, 0)), None), "the first of an epoch goes alone");
     }
 }

@@ -83,7 +83,7 @@ pub const fn verdict(error: i16) -> Verdict {
         2 | 19 | 89 => Verdict::Retry { appended: Never, metadata: Holds },
         // unknown topic or partition, no leader, not leader, replica not available, fenced and unknown leader epochs, unknown and
         // inconsistent topic ids; authorization may be granted while the batch waits
-        3 | 5 | 6 | 9 | 74 | 75 | 100 | 103 | TOPIC_AUTHORIZATION_FAILED => {
+        3 | 5 | 6 | 9 | 74 | 75 | 100 | 103 | TOPIC_AUTHORIZATION_FAILED | CLUSTER_AUTHORIZATION_FAILED => {
             Verdict::Retry { appended: Never, metadata: Stale }
         }
         // LISTENER_NOT_FOUND, KAFKA_STORAGE_ERROR, NETWORK_EXCEPTION

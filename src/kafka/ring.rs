@@ -4,9 +4,13 @@
 //! free → open → queued ⇄ in flight → acknowledged → free        (last used, first taken: resident memory stays small)
 //! ```
 
-use super::batch::{HEADROOM_BYTES, Identity, Sealed, TAILROOM_BYTES};
+use super::batch::{HEADROOM_BYTES, Identity, Sealed};
+use super::compress::Compressor;
+use super::cut::{self, Part, Whole};
 use super::event::SlotId;
+use super::options::Compression;
 use super::slot;
+use super::stats::LostReason;
 use super::stored::FrameRef;
 
 /// The fewest slots a ring may have: one fills while one is in flight.
@@ -50,9 +54,6 @@ pub enum State {
     Queued,
     /// A sealed batch was sent and is not answered.
     InFlight,
-    /// Its sequence was not the one expected (45) though an earlier attempt may have been appended: whether it was shows with the
-    /// batches behind it.
-    Held,
     /// A sealed batch is being written to the spool.
     Spilling,
     /// A batch is being read from the spool.
@@ -61,7 +62,7 @@ pub enum State {
     Resolved,
 }
 
-/// A compressed part of a batch that was cut, in memory of its own, laid out as a slot is. Rare, so that it may allocate.
+/// A part of a batch that was cut, in memory of its own, laid out as a slot is. Rare, so that it may allocate.
 #[derive(Debug)]
 pub struct Wire {
     /// Headroom, header, records, tailroom.
@@ -84,103 +85,203 @@ pub struct Attempt {
     pub cluster: u64,
 }
 
-/// A sealed batch's way into Kafka.
+/// A sealed batch's way into Kafka. Its slot's memory stays as it was sealed (but for the header, which carries the identity): what
+/// is sent of a batch that was cut is built in [`Wire`].
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Hand-over order within its lane.
     pub number: u64,
     /// Its frame in the spool, if it was read from there.
     pub frame: Option<FrameRef>,
-    /// All that is left of it.
+    /// What lies in the slot.
     pub whole: Sealed,
-    /// What is sent next: all of it, or its first records after a MESSAGE_TOO_LARGE.
-    pub part: Sealed,
+    /// Entries at its front that are resolved, once it was cut.
+    pub skip_entries: u64,
+    /// Records of what was sent last, or goes next.
+    pub part_records: u32,
+    /// Entries of what was sent last, or goes next: with `skip_entries` they say what was sent, to the byte (`cut::shape`).
+    pub part_entries: u64,
+    /// Entries that a part may have, once it was cut: nothing of its lane's partition is sent beside it then.
+    pub cut: Option<u64>,
+    /// How it is compressed on its way to Kafka. What lies in the slot is not: a process may be killed at any time, and must not leave
+    /// records that are half overwritten.
+    pub codec: Compression,
+    /// What is sent instead of the slot's memory. None though it was cut, or is to be compressed: it is built before the next attempt.
+    pub wire: Option<Wire>,
     /// Frozen once it was sent, until its refusal is definite.
     pub identity: Option<Identity>,
+    /// Records that the identity's number and those behind it are for.
+    pub covered: u32,
     /// True if an attempt's outcome could not be learnt.
     pub doubt: bool,
-    /// True if an earlier process sent it without an identity, so that nobody can be asked: it is sent again, and counts as in
-    /// doubt once it is acknowledged (it is there at least once).
+    /// True if an earlier process sent it without an identity, so that nobody can be asked, or if nobody would say: it is sent
+    /// again, and counts as in doubt once it is acknowledged (it is there at least once).
     pub resent_blind: bool,
+    /// True if the leader has it, and the acknowledgement of a batch behind it will tell that the replicas have it too.
+    pub passed: bool,
+    /// Refused for good, though an earlier attempt may be there.
+    pub refused: Option<LostReason>,
     /// The last attempt; None: there was none.
     pub attempt: Option<Attempt>,
     /// Attempts that failed.
     pub failures: u32,
     /// True if it was ever sent.
     pub sent: bool,
-    /// Arrays only: entries of each record, from the first that is left on.
+    /// Arrays only: entries of each record.
     pub record_entries: Vec<u32>,
     /// True once the header in memory is the one to be sent.
     pub headed: bool,
-    /// True once it was cut: nothing of its lane's partition is sent beside it.
-    pub in_parts: bool,
-    /// To be cut to so many records before it is sent again.
-    pub want_records: Option<u32>,
-    /// What was sent is resolved; the rest is to be moved to the front before it is sent.
-    pub want_rest: bool,
-    /// The codec that it came with, once it was expanded to be cut.
-    pub codec: u16,
-    /// What is sent instead of the slot's memory.
-    pub wire: Option<Wire>,
-    /// What the tail of a part's request lies on.
-    under_tail: Option<[u8; TAILROOM_BYTES]>,
+}
+
+/// What is known of a batch from before a restart, beside its bytes and the entries of each record.
+#[derive(Clone, Copy, Debug)]
+pub struct Recovered {
+    /// What lies in the slot.
+    pub sealed: Sealed,
+    /// Entries at its front that are resolved.
+    pub skip_entries: u64,
+    /// Entries of what was sent last; 0: all that are left.
+    pub part_entries: u64,
+    /// What it was sent with.
+    pub identity: Option<Identity>,
+    /// Where it was sent to. None: never sent, so that it cannot be there.
+    pub attempt: Option<Attempt>,
 }
 
 impl Batch {
     /// Begins anew with these records. The entries of each record stay.
     pub fn seal(&mut self, sealed: Sealed) {
-        self.frame = None;
-        self.whole = sealed;
-        self.part = sealed;
-        self.identity = None;
-        self.doubt = false;
-        self.resent_blind = false;
-        self.attempt = None;
-        self.failures = 0;
-        self.sent = false;
-        self.headed = false;
-        self.in_parts = false;
-        self.want_records = None;
-        self.want_rest = false;
-        self.codec = 0;
-        self.wire = None;
-        self.under_tail = None;
+        let record_entries = std::mem::take(&mut self.record_entries);
+        *self = Self {
+            whole: sealed,
+            part_records: sealed.records,
+            part_entries: sealed.entries,
+            record_entries,
+            ..Self::default()
+        };
     }
 
-    /// True if it is sent in parts.
-    pub const fn is_cut(&self) -> bool {
-        self.part.records < self.whole.records
+    /// Takes over a batch from before a restart; the entries of each record are in place. What was sent is in doubt, and the
+    /// broker is asked about it (`Queue::resume`); without an identity it is sent again and counted.
+    pub fn recover(&mut self, recovered: &Recovered) {
+        self.seal(recovered.sealed);
+        self.sent = recovered.attempt.is_some();
+        self.attempt = recovered.attempt;
+        self.identity = recovered.identity.filter(|_| self.sent);
+        self.doubt = self.sent;
+        self.resent_blind = self.sent && self.identity.is_none();
+        self.skip_entries = recovered.skip_entries;
+        let left = self.entries_left();
+        let most = if recovered.part_entries == 0 { left } else { recovered.part_entries };
+        if recovered.skip_entries > 0 || most < left {
+            self.cut = Some(most);
+            if let Some(part) = self.next_part() {
+                (self.part_records, self.part_entries) = (part.records, part.entries);
+            }
+        }
+        self.covered = self.part_records;
+    }
+
+    /// Entries of everything that is not resolved.
+    pub const fn entries_left(&self) -> u64 {
+        self.whole.entries.saturating_sub(self.skip_entries)
+    }
+
+    /// True if nothing is left once the part at hand is resolved.
+    pub const fn is_last_part(&self) -> bool {
+        self.part_entries >= self.entries_left()
+    }
+
+    /// True if its outcome cannot be said to be a loss.
+    pub const fn may_be_there(&self) -> bool {
+        self.doubt || self.resent_blind
+    }
+
+    /// True if the next attempt is not the last one's bytes.
+    pub const fn is_to_be_cut(&self) -> bool {
+        self.cut.is_some() && self.wire.is_none()
     }
 
     /// Bytes of what is sent next, header included.
     pub fn part_bytes(&self) -> usize {
-        self.wire.as_ref().map_or(self.part.end, |wire| wire.sealed.end) - HEADROOM_BYTES
+        self.wire.as_ref().map_or(self.whole.end, |wire| wire.sealed.end) - HEADROOM_BYTES
     }
 
-    /// Keeps what the request's tail will be written over.
-    pub fn keep_under_tail(&mut self, memory: &[u8]) {
-        if self.is_cut() && self.wire.is_none() && self.under_tail.is_none() {
-            let under = memory.get(self.part.end..).and_then(<[u8]>::first_chunk::<TAILROOM_BYTES>);
-            self.under_tail = under.copied();
-        }
+    /// Which records go next.
+    fn next_part(&self) -> Option<Part> {
+        cut::shape(&self.record_entries, self.whole.records, self.skip_entries, self.cut.unwrap_or(u64::MAX))
     }
 
-    /// Puts back what the tail was written over.
-    pub fn put_back_tail(&mut self, memory: &mut [u8]) {
-        if let Some(under) = self.under_tail.take()
-            && let Some(room) = memory.get_mut(self.part.end..self.part.end + TAILROOM_BYTES)
-        {
-            room.copy_from_slice(&under);
-        }
+    /// The part at hand was too large: half of it goes next. True if that cuts a record, so that there will be more of them.
+    pub fn cut_in_half(&mut self) -> bool {
+        let inside = self.part_records == 1;
+        let half = match self.next_part() {
+            Some(part) if !inside => {
+                let entries = |record| self.record_entries.get(record as usize).copied().unwrap_or(1);
+                (part.first..part.first + self.part_records / 2).map(|record| u64::from(entries(record))).sum()
+            }
+            _ => self.part_entries / 2,
+        };
+        (self.cut, self.wire) = (Some(half.max(1)), None);
+        inside
     }
 
-    /// Entries of the first `records` records.
-    pub fn entries_of(&self, records: u32) -> u64 {
-        if self.record_entries.is_empty() {
-            return u64::from(records);
+    /// The part at hand is resolved: the rest goes next, in parts of the same size. `anew`: of whatever size is taken.
+    pub fn go_on(&mut self, anew: bool) {
+        self.skip_entries += self.part_entries;
+        self.covered = self.covered.saturating_sub(self.part_records);
+        self.identity = match self.identity {
+            Some(identity) if self.covered > 0 => {
+                Some(Identity { sequence: sequence_after(identity.sequence, self.part_records), ..identity })
+            }
+            _ => None,
+        };
+        if anew {
+            self.cut = Some(u64::MAX);
         }
-        self.record_entries.iter().take(records as usize).map(|entries| u64::from(*entries)).sum()
+        (self.doubt, self.passed, self.refused, self.sent) = (false, false, None, false);
+        (self.failures, self.wire, self.attempt) = (0, None, None);
     }
+
+    /// Of the part at hand only the first `records` are resolved next. False if it is not known how many entries that are.
+    pub fn narrow(&mut self, records: u32) -> bool {
+        let Some(part) = self.next_part().filter(|part| part.records > records && part.before == 0) else {
+            return false;
+        };
+        let entries = |record| self.record_entries.get(record as usize).copied().unwrap_or(1);
+        self.part_entries = (part.first..part.first + records).map(|record| u64::from(entries(record))).sum();
+        self.part_records = records;
+        self.cut = self.cut.or(Some(u64::MAX));
+        true
+    }
+
+    /// Builds the part that goes next, if it is not at hand. None if the batch's bytes are not what they should be.
+    pub fn reshape(&mut self, memory: &[u8], compressor: &mut Compressor) -> Option<()> {
+        if !self.is_to_be_cut() {
+            if self.wire.is_none() && self.codec != Compression::None {
+                self.wire = cut::pack(memory, &self.whole, self.codec, compressor);
+                self.headed = false;
+            }
+            return Some(());
+        }
+        let part = self.next_part()?;
+        let whole = Whole { memory, sealed: &self.whole, record_entries: &self.record_entries };
+        let mut wire = cut::build(whole, part, compressor)?;
+        compressor.compress_batch(self.codec, &mut wire.memory, &mut wire.sealed);
+        self.wire = Some(wire);
+        (self.part_records, self.part_entries, self.headed) = (part.records, part.entries, false);
+        Some(())
+    }
+
+    /// Its numbers are of no use any more: it was never appended under them, or they are not this cluster's.
+    pub fn forget_identity(&mut self) {
+        (self.identity, self.covered, self.doubt, self.passed) = (None, 0, false, false);
+    }
+}
+
+/// The sequence behind `records` records that begin at `sequence`; after `i32::MAX` comes 0 (KIP-98).
+pub fn sequence_after(sequence: i32, records: u32) -> i32 {
+    ((i64::from(sequence) + i64::from(records)) % (i64::from(i32::MAX) + 1)) as i32
 }
 
 /// One slot.
@@ -270,6 +371,7 @@ impl<M: SlotMemory> Ring<M> {
         let slot = self.slot_mut(id);
         // The account is no part of what is being written out.
         slot::free(slot.memory.bytes_mut());
+        slot.batch.wire = None;
         if slot.pins > 0 {
             slot.state = State::Resolved;
             return false;

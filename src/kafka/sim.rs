@@ -8,12 +8,15 @@ use super::batch::Out;
 use super::codec::answers::{
     ApiRange, Metadata, Node, PartitionMetadata, Produced, ProducerId, SaslHandshake, TopicMetadata,
 };
+use super::codec::broker_log::{self, About};
 use super::codec::broker_side::{self, Asked, Body};
+use super::codec::producers::ProducerState;
 use super::codec::requests;
 use super::event::{Action, Appended, ConnId, Event, Level, SlotId, Ticket};
 use super::options::{LaneId, SinkSpec};
 use super::producer::Outcome;
 use super::retry::Rng;
+use super::ring::sequence_after;
 use super::shipper::Shipper;
 use super::sim_disk::Disk;
 use super::sim_sasl::{Guard, Verdict};
@@ -41,20 +44,26 @@ pub struct Weather {
 #[derive(Debug, Default)]
 pub struct Remembered {
     epoch: i16,
-    /// First sequence, last sequence.
-    last: VecDeque<(i32, i32)>,
+    /// First sequence, last sequence, offset of the first.
+    last: VecDeque<(i32, i32, i64)>,
 }
 
 #[derive(Debug, Default)]
 pub struct Partition {
     pub leader: i32,
-    epoch: i32,
+    pub epoch: i32,
     /// Values in order.
     pub log: Vec<Vec<u8>>,
     /// Keys in order.
     pub keys: Vec<Option<Vec<u8>>>,
     pub producers: HashMap<i64, Remembered>,
     pub batches: u64,
+    /// Batches as they lie in the log, with the offset behind each.
+    stored: Vec<(i64, Vec<u8>)>,
+    /// The oldest offset that is still there.
+    pub log_start: i64,
+    /// A broker before 2.5: of a producer that it does not know it takes sequence 0 only.
+    pub strict: bool,
 }
 
 #[derive(Debug)]
@@ -102,11 +111,23 @@ pub struct Sim {
     /// New topics get so many partitions; 0: they are not created.
     pub auto_create: i32,
     pub brokers: i32,
+    /// Number of the first of them.
+    pub first_broker: i32,
+    /// What the answers to an inquiry ask for.
+    pub throttle_inquiries_ms: i32,
     pub down: Vec<i32>,
     pub ranges: Vec<ApiRange>,
     /// Produce answers this, always; nothing is appended.
     pub forced_error: Option<i16>,
     pub deny_producer_id: bool,
+    /// DescribeProducers and Fetch are not permitted.
+    pub deny_read: bool,
+    /// Inquiries that were answered.
+    pub inquiries: u64,
+    /// Answers to this API (key) are swallowed, and the connection breaks.
+    pub cut_answers_to: Option<i16>,
+    /// Requests to this API are not read, and the connection breaks.
+    pub lose_requests_to: Option<i16>,
     pub garbage: bool,
     /// The brokers want SASL.
     pub sasl: Option<Guard>,
@@ -131,7 +152,7 @@ pub struct Sim {
 }
 
 pub fn all_versions() -> Vec<ApiRange> {
-    [(0, 0, 13), (3, 0, 13), (18, 0, 4), (22, 0, 5), (17, 0, 1), (36, 0, 2)]
+    [(0, 0, 13), (3, 0, 13), (18, 0, 4), (22, 0, 5), (17, 0, 1), (36, 0, 2), (61, 0, 0), (1, 4, 18), (2, 1, 10)]
         .map(|(key, min, max)| ApiRange { key, min, max })
         .to_vec()
 }
@@ -146,10 +167,16 @@ impl Sim {
             topics: BTreeMap::new(),
             auto_create: 3,
             brokers: 3,
+            first_broker: 1,
+            throttle_inquiries_ms: 0,
             down: Vec::new(),
             ranges: all_versions(),
             forced_error: None,
             deny_producer_id: false,
+            deny_read: false,
+            inquiries: 0,
+            cut_answers_to: None,
+            lose_requests_to: None,
             garbage: false,
             sasl: None,
             silent_sasl: false,
@@ -223,6 +250,35 @@ impl Sim {
         }
         self.after();
         appended
+    }
+
+    /// Ends the shipper as `kill -9` does, and lets another go on. What was accepted stays so.
+    pub fn replace_shipper(&mut self, shipper: Shipper<Vec<u8>>) {
+        self.shipper = shipper;
+        // What is on its way to a broker still gets there; what is on its way back does not.
+        self.queue.retain(|Reverse((_, _, what))| matches!(what, Happening::Arrived(..) | Happening::Tick));
+        self.conns.values_mut().for_each(|conn| conn.open = false);
+        self.shift_conns();
+        self.after();
+    }
+
+    /// Connection numbers begin again with another shipper: those of the old one get others.
+    fn shift_conns(&mut self) {
+        const SHIFT: u64 = 1_000_000;
+        let shifted = |id: ConnId| ConnId(id.0 + SHIFT);
+        self.conns = std::mem::take(&mut self.conns).into_iter().map(|(id, conn)| (shifted(id), conn)).collect();
+        let happenings = std::mem::take(&mut self.queue).into_iter().map(|Reverse((at, serial, what))| match what {
+            Happening::Arrived(id, bytes) => Reverse((at, serial, Happening::Arrived(shifted(id), bytes))),
+            other => Reverse((at, serial, other)),
+        });
+        self.queue = happenings.collect();
+    }
+
+    /// Closes what is open.
+    pub fn seal_all(&mut self) {
+        let now = self.now();
+        self.shipper.flush(now);
+        self.after();
     }
 
     /// Lets `ms` go by.
@@ -438,6 +494,10 @@ impl Sim {
             return;
         }
         assert_eq!(u32::from_be_bytes(bytes[..4].try_into().expect("size")) as usize, bytes.len() - 4);
+        if self.lose_requests_to == Some(i16::from_be_bytes([bytes[4], bytes[5]])) {
+            return self.later(0, Happening::Closed(id));
+        }
+        let swallowed = self.cut_answers_to == Some(i16::from_be_bytes([bytes[4], bytes[5]]));
         let asked = broker_side::read(&bytes[4..]);
         let is_sasl = matches!(asked.body, Body::SaslHandshake { .. } | Body::SaslAuthenticate { .. });
         let verdict = self.sasl.as_mut().map_or(Verdict::Pass, |guard| guard.take(id, &asked, self.now_ns));
@@ -456,6 +516,9 @@ impl Sim {
         };
         if hang {
             return;
+        }
+        if swallowed {
+            return self.later(0, Happening::Closed(id));
         }
         let delay = self.rng.below(10 * MS);
         let conn = self.conns.get_mut(&id).expect("known");
@@ -507,12 +570,19 @@ impl Sim {
                 let answer = SaslHandshake { error: 34, ..SaslHandshake::default() };
                 broker_side::sasl_handshake(correlation, asked.version, &answer)
             }
+            Body::DescribeProducers(about) | Body::ListOffsets(about) | Body::Fetch(about) => {
+                self.inquiries += 1;
+                self.tell_of_log(broker, asked, about)
+            }
         }
     }
 
     fn metadata(&mut self, topics: &[String]) -> Metadata {
         let node = |id| Node { id, host: format!("broker-{id}"), port: 9092 };
-        let mut answer = Metadata { nodes: (1..=self.brokers).map(node).collect(), ..Metadata::default() };
+        let mut answer = Metadata {
+            nodes: (self.first_broker..self.first_broker + self.brokers).map(node).collect(),
+            ..Metadata::default()
+        };
         for name in topics {
             if !self.topics.contains_key(name) && self.auto_create > 0 {
                 self.create(name, self.auto_create, 200);
@@ -575,11 +645,75 @@ impl Sim {
             error
         } else {
             match partition.append(&request.records) {
-                0 => error,
-                refused => refused,
+                Ok(offset) => {
+                    answer.base_offset = offset;
+                    error
+                }
+                Err(refused) => refused,
             }
         };
         reply(&answer)
+    }
+
+    /// DescribeProducers, ListOffsets, Fetch.
+    fn tell_of_log(&mut self, broker: i32, asked: &Asked, about: &About) -> Vec<u8> {
+        let weather = self.some_error().0;
+        let deny_read = self.deny_read && !matches!(asked.body, Body::ListOffsets(_));
+        let topic = self.topics.get(&about.topic);
+        let partition = topic.and_then(|topic| topic.partitions.get(about.partition as usize));
+        let nothing = Partition::default();
+        let (error, partition) = match partition {
+            _ if deny_read => (29, &nothing),
+            Some(partition) if partition.leader != broker => (6, &nothing),
+            Some(partition) => (weather, partition),
+            None => (3, &nothing),
+        };
+        let (end, throttle_ms) = (partition.log.len() as i64, self.throttle_inquiries_ms);
+        match asked.body {
+            Body::DescribeProducers(_) => {
+                let state = |(id, it): (&i64, &Remembered)| ProducerState {
+                    producer_id: *id,
+                    epoch: it.epoch,
+                    last_sequence: it.last.back().map_or(-1, |(_, last, _)| *last),
+                };
+                let states: Vec<_> = partition.producers.iter().map(state).collect();
+                broker_log::producers(
+                    (asked.correlation, throttle_ms),
+                    about,
+                    error,
+                    if error == 0 { &states } else { &[] },
+                )
+            }
+            Body::ListOffsets(_) => {
+                let offset = match about.at {
+                    -1 => end,
+                    -2 => partition.log_start,
+                    time => partition.offset_at(time),
+                };
+                broker_log::offset((asked.correlation, throttle_ms), asked.version, about, error, offset)
+            }
+            _ => {
+                let range = partition.log_start..=end;
+                let error = if error == 0 && !range.contains(&about.at) { 1 } else { error };
+                let mut records = Vec::new();
+                for (_, batch) in partition.stored.iter().filter(|(behind, _)| error == 0 && *behind > about.at) {
+                    records.extend(batch);
+                    if records.len() > 6_000 {
+                        // As brokers do: the last one is cut off, unless it is the first.
+                        let cut = if records.len() == batch.len() { 0 } else { 40 };
+                        records.truncate(records.len() - cut);
+                        break;
+                    }
+                }
+                let marks = (end, partition.log_start);
+                broker_log::fetched((asked.correlation, throttle_ms), asked.version, about, error, marks, records)
+            }
+        }
+    }
+
+    /// Every broker forgets every producer (expired, or lost with a log directory).
+    pub fn forget_producers(&mut self) {
+        self.topics.values_mut().flat_map(|topic| &mut topic.partitions).for_each(|it| it.producers.clear());
     }
 
     fn some_error(&mut self) -> (i16, bool) {
@@ -625,41 +759,57 @@ impl Sim {
 }
 
 impl Partition {
-    /// Appends a batch as Kafka does; returns the error code.
-    fn append(&mut self, batch: &[u8]) -> i16 {
+    /// Appends a batch as Kafka does; returns the offset of its first record.
+    fn append(&mut self, batch: &[u8]) -> Result<i64, i16> {
         let records = broker_side::records(batch);
         let first = records.first().expect("never empty");
+        let offset = self.log.len() as i64;
         if first.producer_id >= 0 {
             let (epoch, first_sequence) = (first.producer_epoch, first.sequence);
-            let last_sequence = first_sequence + records.len() as i32 - 1;
+            let last_sequence = sequence_after(first_sequence, records.len() as u32 - 1);
             let known = self.producers.contains_key(&first.producer_id);
+            if !known && self.strict && first_sequence != 0 {
+                return Err(59);
+            }
             let state = self.producers.entry(first.producer_id).or_default();
+            let same = |(first, last, _): &&(i32, i32, i64)| (*first, *last) == (first_sequence, last_sequence);
             if !known {
                 // Kafka 4.1 takes any sequence of a producer that it does not know.
                 state.epoch = epoch;
             } else if epoch < state.epoch {
-                return 47;
+                return Err(47);
             } else if epoch > state.epoch {
                 if first_sequence != 0 {
-                    return 45;
+                    return Err(45);
                 }
                 (state.epoch, state.last) = (epoch, VecDeque::new());
-            } else if state.last.contains(&(first_sequence, last_sequence)) {
-                return 0;
-            } else if state.last.back().map_or(0, |(_, last)| last + 1) != first_sequence {
-                return 45;
+            } else if let Some((.., offset)) = state.last.iter().find(same) {
+                return Ok(*offset);
+            } else if state.last.back().map_or(0, |(_, last, _)| sequence_after(*last, 1)) != first_sequence {
+                return Err(45);
             }
-            state.last.push_back((first_sequence, last_sequence));
+            state.last.push_back((first_sequence, last_sequence, offset));
             if state.last.len() > 5 {
                 state.last.pop_front();
             }
         }
+        let mut stored = batch.to_vec();
+        stored[..8].copy_from_slice(&offset.to_be_bytes());
+        self.stored.push((offset + records.len() as i64, stored));
         for record in records {
             super::trace_tests::assert_numbered(&record);
             self.log.push(record.value.expect("a value").to_vec());
             self.keys.push(record.key.map(|key| key.to_vec()));
         }
         self.batches += 1;
-        0
+        Ok(offset)
+    }
+
+    /// The first offset of a batch with a record at this time or later; -1: none. Bytes 35 to 43 are the batch's newest time.
+    fn offset_at(&self, time: i64) -> i64 {
+        let newest = |batch: &[u8]| batch[35..].first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes));
+        let first = |batch: &[u8]| batch.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes));
+        let there = |(behind, batch): &&(i64, Vec<u8>)| *behind > self.log_start && newest(batch) >= time;
+        self.stored.iter().find(there).map_or(-1, |(_, batch)| first(batch))
     }
 }

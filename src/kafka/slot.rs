@@ -10,7 +10,8 @@
 
 use std::sync::atomic::{Ordering, compiler_fence};
 
-use super::batch::{Identity, OpenBatch, PROGRESS_BYTES, RECORDS_START, TRACE_AT, records_end, write_header};
+use super::batch::{Identity, OpenBatch, PROGRESS_BYTES, RECORDS_START, TRACE_AT, write_header};
+use super::cut;
 use super::stored::{STORED_BYTES, Stored};
 
 /// Bytes at the front of a slot that are its account.
@@ -112,7 +113,7 @@ pub fn recover(memory: &mut [u8]) -> Result<Option<Stored>, Damage> {
     if sealed.end > memory.len() {
         return Err(Damage::Account);
     }
-    if sealed.attributes == 0 && records_end(memory, RECORDS_START, sealed.end, sealed.records) != Some(sealed.end) {
+    if sealed.attributes == 0 && !cut::is_sound(memory, &sealed) {
         return Err(Damage::Records);
     }
     write_header(memory, &sealed, stored.identity.unwrap_or(Identity::NONE));
@@ -176,6 +177,7 @@ mod tests {
             scan_from: -1,
             cluster: 0,
             skip: 0,
+            part: 0,
             sent: false,
             done: false,
         }

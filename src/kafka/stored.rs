@@ -5,13 +5,14 @@
 //! ```text
 //! 0 magic │ 4 CRC-32C of 12… │ 8 done │ 12 batch bytes │ 16 lane │ 24 origin: start, core │ 36 partition │ 40 number │ 48 attributes,
 //! flags │ 52 records │ 56 entries │ 64 timestamps │ 80 producer id, epoch, sequence │ 96 topic id │ 112 scan from │ 120 cluster
+//! │ 128 entries of the part that was sent
 //! ```
 //! Numbers are big-endian, as Kafka's.
 
 use super::batch::{HEADER_BYTES, HEADROOM_BYTES, Identity, Sealed};
 
 /// Bytes that it takes.
-pub const STORED_BYTES: usize = 128;
+pub const STORED_BYTES: usize = 136;
 /// Where it stands in a slot when the batch goes to the spool: in front of the batch, so that both are one range of memory.
 pub const STORED_AT: usize = HEADROOM_BYTES - STORED_BYTES;
 /// Offset of the one byte that is written in place once the batch is resolved, and is not covered by the CRC.
@@ -75,6 +76,8 @@ pub struct Stored {
     pub cluster: u64,
     /// Entries at the front that are resolved already, after it was cut.
     pub skip: u64,
+    /// Entries of what was sent last, behind those; 0: all.
+    pub part: u64,
     /// True if it was sent, or was about to be: it may be in Kafka.
     pub sent: bool,
     /// True if nothing is to be done with it any more: [`DONE`], or [`VOID`].
@@ -137,6 +140,7 @@ impl Stored {
         put(96, &self.topic_id);
         put(112, &self.scan_from.to_be_bytes());
         put(120, &self.cluster.to_be_bytes());
+        put(128, &(self.part as u32).to_be_bytes());
         let crc = crc32c::crc32c(&bytes[CRC_FROM..]);
         bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
         to[..STORED_BYTES].copy_from_slice(&bytes);
@@ -184,6 +188,7 @@ impl Stored {
             scan_from: u64_at(bytes, 112) as i64,
             cluster: u64_at(bytes, 120),
             skip: u64::from(u32_at(bytes, 60)),
+            part: u64::from(u32_at(bytes, 128)),
             sent: u16_at(bytes, 50) & SENT != 0,
             done: bytes[DONE_AT] != 0,
         })
@@ -225,6 +230,7 @@ mod tests {
             scan_from: 1 << 33,
             cluster: 77,
             skip: 2,
+            part: 9,
             sent: true,
             done: false,
         }

@@ -3,6 +3,7 @@
 use super::batch::*;
 use super::codec::broker_side::{Record, records};
 use super::compress::Compressor;
+use super::cut::{self, Whole};
 use super::options::Compression;
 use super::trace::{HEADER_NAME, STREAM_BYTES_MAX, Stamp, Stream, headers_len};
 
@@ -181,11 +182,11 @@ fn a_cut_batch_keeps_its_numbers() {
         push(&mut open, &mut memory, &number.to_be_bytes()).expect("fits");
     }
     let sealed = open.sealed();
-    let cut = records_end(&memory, RECORDS_START, sealed.end, 130).expect("records");
-    let end = move_to_front(&mut memory, cut, sealed.end).expect("records");
-    let rest = Sealed { end, records: 70, entries: 70, ..sealed };
+    let whole = Whole { memory: &memory, sealed: &sealed, record_entries: &[] };
+    let part = cut::shape(&[], 200, 130, 1_000).expect("something is left");
+    let mut rest = cut::build(whole, part, &mut Compressor::default()).expect("records");
     let expected: Vec<_> = (130..200u32).map(|n| (n.to_be_bytes().to_vec(), u64::from(n) + 5, 1)).collect();
-    assert_eq!(read(&mut memory, &rest), expected);
+    assert_eq!(read(&mut rest.memory, &rest.sealed), expected);
 }
 
 #[test]

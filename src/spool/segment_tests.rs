@@ -32,6 +32,7 @@ pub fn frame(number: u64, value_bytes: usize) -> Example {
         scan_from: -1,
         cluster: 0,
         skip: 0,
+        part: 0,
         sent: false,
         done: false,
     };

@@ -15,6 +15,7 @@ use super::settings::Settings;
 use super::ship::Ship;
 use super::spool::{RecoveredLane, Spool};
 use crate::base::counters::{CoreCounters, Counter};
+use crate::base::limits;
 use crate::config::publish::{Board, Stage};
 use crate::http::date::imf_fixdate;
 use crate::io::bell::BellEar;
@@ -110,7 +111,7 @@ pub fn run(start: Start) -> io::Result<Left> {
     driver::run(start.settings.driver, async move {
         let (core, mut ear) = Core::new(start)?;
         for listener in 0..core.listeners.len() {
-            for _ in 0..crate::base::limits::ACCEPTS_PER_LISTENER {
+            for _ in 0..limits::ACCEPTS_PER_LISTENER {
                 monoio::spawn(Rc::clone(&core).accept(listener));
             }
         }
@@ -309,7 +310,7 @@ impl Core {
             monoio::time::sleep(Duration::from_millis(5)).await;
         }
         if self.board.stage() != Stage::Exit {
-            self.ship.stow(self.clock.mono().plus_ms(crate::base::limits::STOW_MS)).await;
+            self.ship.stow(self.clock.mono().plus_ms(limits::STOW_MS)).await;
         }
         let now = self.clock.now();
         self.ship.with(|shipper| shipper.give_up(now));

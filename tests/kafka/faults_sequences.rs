@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use devbroker::{Api, Fault, ProducerState};
 
+use serde_json::json;
+
 use crate::rig::{Plan, Rig, in_parallel};
 use crate::support::wait_for;
 
@@ -182,4 +184,19 @@ fn refused_number_is_never_given_anew_while_nobody_can_say() {
         assert_eq!(rig.logged(), (0..7).collect::<Vec<_>>(), "{refusal:?}: once");
         rig.assert_repeated(1, 2);
     });
+}
+
+#[test]
+fn acks_of_the_leader_alone_are_delivered_at_least_once() {
+    let rig = Rig::warm(&Plan::plugin(json!({"required_acks": 1})));
+    rig.produce_faults(&[Fault::CutAnswer(0), Fault::Pass, Fault::Cut, Fault::ErrorAfter(7), Fault::Error(6)]);
+    rig.send(30);
+    rig.wait_delivered(31);
+    assert_eq!(rig.wait_settled().lost, 0);
+    let mut logged = rig.logged();
+    assert!(logged.len() > 31, "that is what an idempotent producer is for");
+    logged.sort_unstable();
+    logged.dedup();
+    assert_eq!(logged, (0..31).collect::<Vec<_>>());
+    assert!(rig.broker.appended(&rig.topic, 0).iter().all(|batch| batch.producer_id == -1));
 }

@@ -4,11 +4,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod asking;
 mod auditing;
 mod faults_answers;
 mod faults_errors;
 mod faults_leaders;
 mod faults_limits;
+mod faults_mixed;
 mod faults_sequences;
 mod faults_sizes;
 mod faults_versions;

@@ -238,6 +238,17 @@ impl Rig {
         }
     }
 
+    /// Makes twelve requests while the broker stands still, so that five batches are in flight when it goes on and meets the faults.
+    pub fn send_with_five_in_flight(&self, faults: &[Fault]) {
+        let sent = || self.gateway.metric("tollgate_kafka_batches_sent_total");
+        let before = sent();
+        self.broker.set_frozen(1, true);
+        self.produce_faults(faults);
+        self.send(12);
+        wait_for("five batches are sent", || (sent() == before + 5).then_some(()));
+        self.broker.set_frozen(1, false);
+    }
+
     /// Requests of one kind, oldest first.
     pub fn requests(&self, api: Api) -> Vec<Seen> {
         self.broker.requests().into_iter().filter(|seen| seen.api == api).collect()

@@ -160,8 +160,7 @@ impl Gateway {
                 return Some(Err(format!("it ended with {status}:\n{}", self.log())));
             }
             let is_up = |address| TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok();
-            let answers = is_up(self.admin) && self.admin().call("GET", "routes", None).0 == 200;
-            (answers && is_up(self.proxy)).then_some(Ok(()))
+            (self.admin().answers() && is_up(self.proxy)).then_some(Ok(()))
         });
         ready.unwrap_or_else(|| Err(format!("it does not serve:\n{}", self.log())))
     }

@@ -127,6 +127,7 @@ fn stored(lane: u64, origin: Origin, number: u64) -> Stored {
         scan_from: -1,
         cluster: 0,
         skip: 0,
+        part: 0,
         sent: false,
         done: false,
     }

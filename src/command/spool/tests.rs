@@ -30,6 +30,7 @@ fn frame(number: u64) -> Vec<u8> {
         scan_from: -1,
         cluster: 0,
         skip: 0,
+        part: 0,
         sent: false,
         done: false,
     };

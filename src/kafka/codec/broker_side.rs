@@ -13,14 +13,16 @@ use kafka_protocol::messages::produce_response::{
 use kafka_protocol::messages::sasl_authenticate_response::SaslAuthenticateResponse;
 use kafka_protocol::messages::sasl_handshake_response::SaslHandshakeResponse;
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, BrokerId, InitProducerIdRequest, MetadataRequest, ProduceRequest, ProducerId,
-    RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest, TopicName,
+    ApiKey, ApiVersionsRequest, BrokerId, DescribeProducersRequest, FetchRequest, InitProducerIdRequest,
+    ListOffsetsRequest, MetadataRequest, ProduceRequest, ProducerId, RequestHeader, ResponseHeader,
+    SaslAuthenticateRequest, SaslHandshakeRequest, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 pub use kafka_protocol::records::Record;
 use kafka_protocol::records::{Compression, RecordBatchDecoder};
 
 use super::answers::{ApiRange, Metadata, Produced};
+use super::broker_log::{self, About};
 use crate::kafka::compress::tests::expanded;
 
 /// A request, as a broker sees it.
@@ -40,6 +42,9 @@ pub enum Body {
     Produce(Produce),
     SaslHandshake { mechanism: String },
     SaslAuthenticate { token: Vec<u8> },
+    DescribeProducers(About),
+    ListOffsets(About),
+    Fetch(About),
 }
 
 #[derive(Debug)]
@@ -86,6 +91,15 @@ pub fn read(frame: &[u8]) -> Asked {
             let request = SaslAuthenticateRequest::decode(&mut bytes, version).expect("SaslAuthenticate");
             Body::SaslAuthenticate { token: request.auth_bytes.to_vec() }
         }
+        ApiKey::DescribeProducers => {
+            let request = DescribeProducersRequest::decode(&mut bytes, version).expect("DescribeProducers");
+            Body::DescribeProducers(broker_log::describe_producers(&request))
+        }
+        ApiKey::ListOffsets => {
+            let request = ListOffsetsRequest::decode(&mut bytes, version).expect("ListOffsets");
+            Body::ListOffsets(broker_log::list_offsets(&request))
+        }
+        ApiKey::Fetch => Body::Fetch(broker_log::fetch(&FetchRequest::decode(&mut bytes, version).expect("Fetch"))),
         other => panic!("asked for {other:?}"),
     };
     assert!(bytes.is_empty(), "{} bytes behind the request", bytes.len());
@@ -107,7 +121,7 @@ fn produce(request: ProduceRequest) -> Produce {
     }
 }
 
-fn frame<R: Encodable + HeaderVersion>(correlation: i32, version: i16, response: &R) -> Vec<u8> {
+pub(super) fn frame<R: Encodable + HeaderVersion>(correlation: i32, version: i16, response: &R) -> Vec<u8> {
     let mut bytes = BytesMut::new();
     bytes.put_i32(0);
     let header = ResponseHeader::default().with_correlation_id(correlation);

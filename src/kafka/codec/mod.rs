@@ -2,10 +2,13 @@
 //! decoded by `answers` (see there why), those to a reader by `read`. The Produce request is `kafka::head`'s.
 
 pub mod answers;
+pub mod producers;
 pub mod read;
 pub mod requests;
 mod wire;
 
+#[cfg(test)]
+pub(super) mod broker_log;
 #[cfg(test)]
 pub(super) mod broker_side;
 #[cfg(test)]

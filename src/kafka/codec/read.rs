@@ -46,6 +46,14 @@ impl Kind {
         broker.iter().any(|range| range.key == self.key)
     }
 
+    /// How long an answer asks to be silent (KIP-219), in milliseconds.
+    pub fn throttle_ms(&self, version: i16, bytes: &[u8]) -> i32 {
+        if *self == LIST_OFFSETS_KIND && version < 2 {
+            return 0;
+        }
+        self.body(version, bytes).and_then(|mut reader| reader.int32()).unwrap_or(0)
+    }
+
     /// A reader at the answer's body, the response header's tagged fields behind it.
     fn body<'a>(&self, version: i16, bytes: &'a [u8]) -> Option<Reader<'a>> {
         let mut reader = Reader::new(bytes, version >= self.flexible_from);
@@ -118,6 +126,8 @@ pub struct FetchedPart<'a> {
     pub error: i16,
     /// One past the last record that consumers may see.
     pub high_watermark: i64,
+    /// The oldest offset that is still there; -1 before version 5.
+    pub log_start: i64,
     /// Batches, for [`crate::kafka::records::read`].
     pub records: &'a [u8],
 }
@@ -292,9 +302,7 @@ pub fn fetch(bytes: &[u8], version: i16) -> Option<(i16, Vec<FetchedPart<'_>>)> 
 fn fetched_part<'a>(reader: &mut Reader<'a>, version: i16) -> Option<FetchedPart<'a>> {
     let (partition, error, high_watermark) = (reader.int32()?, reader.int16()?, reader.int64()?);
     reader.int64()?; // last stable offset
-    if version >= 5 {
-        reader.int64()?; // log start
-    }
+    let log_start = if version >= 5 { reader.int64()? } else { -1 };
     for _ in 0..reader.count()? {
         reader.take(16)?; // aborted transaction
         reader.skip_tags()?;
@@ -304,7 +312,7 @@ fn fetched_part<'a>(reader: &mut Reader<'a>, version: i16) -> Option<FetchedPart
     }
     let records = reader.blob()?;
     reader.skip_tags()?;
-    Some(FetchedPart { partition, error, high_watermark, records })
+    Some(FetchedPart { partition, error, high_watermark, log_start, records })
 }
 
 /// DescribeLogDirs for everything the broker holds.
@@ -444,13 +452,18 @@ mod tests {
             .with_partition_index(3)
             .with_error_code(1)
             .with_high_watermark(9)
+            .with_log_start_offset(4)
             .with_aborted_transactions(Some(vec![AbortedTransaction::default()]))
             .with_records(Some(Bytes::from_static(b"batches")));
         let topic = FetchableTopicResponse::default().with_topic(topic_name("t")).with_partitions(vec![part]);
         let response = FetchResponse::default().with_responses(vec![topic]);
         for version in FETCH_KIND.min..=FETCH_KIND.max {
-            let bytes = answer(&response, version);
-            let part = FetchedPart { partition: 3, error: 1, high_watermark: 9, records: b"batches" };
+            let part =
+                response.responses[0].partitions[0].clone().with_log_start_offset(if version >= 5 { 4 } else { -1 });
+            let topic = response.responses[0].clone().with_partitions(vec![part]);
+            let bytes = answer(&response.clone().with_responses(vec![topic]), version);
+            let log_start = if version >= 5 { 4 } else { -1 };
+            let part = FetchedPart { partition: 3, error: 1, high_watermark: 9, log_start, records: b"batches" };
             assert_eq!(fetch(&bytes, version), Some((0, vec![part])), "v{version}");
             for at in 0..bytes.len() {
                 assert_eq!(fetch(&bytes[..at], version), None, "v{version} cut at {at}");

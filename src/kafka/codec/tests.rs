@@ -2,7 +2,9 @@ use super::answers::{
     self, ApiRange, Metadata, Node, PartitionMetadata, Produced, ProducerId, SaslAuthenticated, SaslHandshake,
     TopicMetadata,
 };
+use super::broker_log::{self, About};
 use super::broker_side::{self, Body};
+use super::producers::{self, ProducerState};
 use super::requests::{self, Caller};
 
 const CALLER: Caller<'static> = Caller { client_id: "core-1", correlation: 77 };
@@ -164,4 +166,26 @@ fn some_metadata() -> Metadata {
             partitions: vec![partition(0, 1), partition(1, -1)],
         }],
     }
+}
+
+#[test]
+fn describe_producers_is_asked_and_read_and_a_cut_or_wild_answer_is_none() {
+    let about = About { topic: "t".to_owned(), partition: 3, at: 0 };
+    let question = asked(&producers::describe_producers(CALLER, 0, "t", 3));
+    assert!(matches!(question.body, Body::DescribeProducers(it) if it == about));
+    let states = [(5, 0, 9), (6, 2, -1), (7, 1, i32::MAX)];
+    let states = states.map(|(producer_id, epoch, last_sequence)| ProducerState { producer_id, epoch, last_sequence });
+    let answer = broker_log::producers((77, 5), &about, 0, &states);
+    let read = producers::producers(body(&answer), 3, &[7, 5, 99]).expect("read");
+    assert_eq!((read.throttle_ms, read.error, read.states), (5, 0, vec![states[0], states[2]]));
+    assert_eq!(producers::producers(body(&answer), 2, &[7]), None, "another partition");
+    let whole = body(&answer);
+    for at in 0..whole.len() {
+        assert_eq!(producers::producers(&whole[..at], 3, &[7]), None, "cut at {at}");
+        let mut wild = whole.to_vec();
+        wild[at] = 0xff;
+        let _ = producers::producers(&wild, 3, &[7]);
+    }
+    let denied = producers::producers(body(&broker_log::producers((77, 5), &about, 29, &[])), 3, &[7]);
+    assert_eq!(denied.map(|it| (it.error, it.states)), Some((29, Vec::new())));
 }

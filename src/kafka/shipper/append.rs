@@ -210,14 +210,13 @@ impl<M: SlotMemory> Shipper<M> {
         self.close_array(index, now);
         let lane = &mut self.lanes[index];
         let Some(open) = lane.open.take() else { return };
-        let mut sealed = open.batch.sealed();
+        let sealed = open.batch.sealed();
         if sealed.records == 0 {
             return self.give_back(open.slot);
         }
         let slot = self.ring.slot_mut(open.slot);
-        let codec = self.sinks[lane.sink].spec.compression;
-        self.compressor.compress_batch(codec, slot.memory.bytes_mut(), &mut sealed);
         slot.batch.seal(sealed);
+        slot.batch.codec = self.sinks[lane.sink].spec.compression;
         slot.batch.number = open.number;
         slot.state = State::Queued;
         slot::seal(slot.memory.bytes_mut(), &Stored { sealed, ..lane.account(open.number) });

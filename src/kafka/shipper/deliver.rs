@@ -55,7 +55,7 @@ impl<M: SlotMemory> Shipper<M> {
         let lane = &mut self.lanes[index];
         // Partitions that are gone give their batches back once those are answered.
         for queue in lane.queues.iter_mut().skip(count).filter(|queue| queue.in_flight == 0) {
-            while let Some(id) = queue.batches.pop_back() {
+            for id in queue.dissolve(&mut self.ring).into_iter().rev() {
                 lane.waiting.push_front(id);
             }
         }
@@ -101,7 +101,7 @@ impl<M: SlotMemory> Shipper<M> {
     }
 
     /// Lets one queue do something, and counts what it resolved.
-    fn with_queue<R>(
+    pub(super) fn with_queue<R>(
         &mut self,
         index: usize,
         at: usize,
@@ -155,6 +155,10 @@ impl<M: SlotMemory> Shipper<M> {
     /// Sends what a queue may send.
     fn drive_queue(&mut self, index: usize, at: usize, now: Mono) {
         self.report_stalled(index, at, now);
+        self.lanes[index].queues[at].mind_age(&self.ring, now, self.wall_ms);
+        if self.lanes[index].queues[at].must_settle() {
+            self.with_queue(index, at, now, |queue, ring, _, resolved| queue.settle(ring, resolved));
+        }
         loop {
             let lane = &self.lanes[index];
             let sink = &self.sinks[lane.sink];
@@ -163,6 +167,7 @@ impl<M: SlotMemory> Shipper<M> {
                 Next::Send(id) => id,
                 Next::Wait(until) => return self.note_wake(until),
                 Next::Nothing => return,
+                Next::Ask => return self.ask(index, at, now),
             };
             let Some(leader) = sink.topics[lane.topic].leader(at as i32) else {
                 self.sinks[sink_index].metadata.wanted = true;
@@ -266,11 +271,13 @@ impl<M: SlotMemory> Shipper<M> {
             partition: at as i32,
         };
         let slot = self.ring.slot_mut(id);
-        // All of it, and the identity beside it, before the first byte can leave.
+        // All of it, and the identity beside it, before the first byte can leave. What an earlier attempt may have done lies where
+        // that one may lie.
+        let earlier = slot.batch.attempt.filter(|earlier| slot.batch.doubt && earlier.topic_id == topic.id);
         slot.batch.attempt = Some(Attempt {
             partition: at as i32,
             topic_id: topic.id,
-            scan_from: queue.scan_from(),
+            scan_from: earlier.map_or(queue.scan_from(), |earlier| earlier.scan_from),
             cluster: sink.cluster,
         });
         let account = stored(account, &slot.batch);
@@ -284,7 +291,7 @@ impl<M: SlotMemory> Shipper<M> {
                 Action::Send { conn, bytes: wire.memory[range].to_vec() }
             }
             None => {
-                let end = slot.batch.part.end;
+                let end = slot.batch.whole.end;
                 let range = head::write_head(slot.memory.bytes_mut(), &request, end).unwrap_or(0..0);
                 Action::SendBatch { conn, slot: id, range }
             }
@@ -404,6 +411,9 @@ impl<M: SlotMemory> Shipper<M> {
                     if let Producer::Asked { failures } = self.lanes[lane as usize].producer {
                         self.producer_failed(lane as usize, failures, now);
                     }
+                }
+                Purpose::Inquiry { lane, partition, serial, .. } => {
+                    self.ask_again(lane as usize, partition as usize, serial, now);
                 }
                 Purpose::ApiVersions(_)
                 | Purpose::SaslHandshake

@@ -6,7 +6,10 @@
 //! those who wait for an entry what became of it.
 
 mod append;
+#[cfg(test)]
+mod asking_tests;
 mod deliver;
+mod inquire;
 mod login;
 #[cfg(test)]
 mod login_tests;
@@ -70,6 +73,8 @@ pub struct Shipper<M> {
     wake: Option<Mono>,
     /// How far the end is.
     ending: Ending,
+    /// Milliseconds since 1970 at the last event.
+    wall_ms: i64,
 }
 
 /// How far a shipper's end is.
@@ -126,6 +131,7 @@ impl<M: SlotMemory> Shipper<M> {
             resolved: Vec::new(),
             wake: None,
             ending: Ending::No,
+            wall_ms: 0,
         }
     }
 
@@ -225,6 +231,7 @@ impl<M: SlotMemory> Shipper<M> {
 
     /// Tells what the shell saw.
     pub fn on_event(&mut self, event: Event<'_>, now: Now) {
+        self.wall_ms = now.wall.unix_ms() as i64;
         match event {
             Event::Connected { conn } => self.on_connected(conn, now.mono),
             Event::ConnectFailed { conn, reason } => self.on_connect_failed(conn, reason, now.mono),
@@ -242,6 +249,7 @@ impl<M: SlotMemory> Shipper<M> {
     /// Tells that [`Shipper::next_wake`] has come. Harmless at any other time.
     pub fn on_time(&mut self, now: Now) {
         if self.wake.is_some_and(|wake| wake <= now.mono) {
+            self.wall_ms = now.wall.unix_ms() as i64;
             self.check_deadlines(now.mono);
             self.pump(now.mono);
         }
@@ -354,7 +362,7 @@ impl<M: SlotMemory> Shipper<M> {
         let in_slot = |slot: &super::ring::Slot<M>| match slot.state {
             State::Free | State::Resolved | State::Loading => 0,
             State::Open => self.lanes[slot.lane as usize].open.map_or(0, |open| open.batch.entries()),
-            State::Queued | State::InFlight | State::Held | State::Spilling => slot.batch.entries_left(),
+            State::Queued | State::InFlight | State::Spilling => slot.batch.entries_left(),
         };
         let in_slots: u64 = self.ring.used().map(|(_, slot)| in_slot(slot)).sum();
         let in_spool: u64 = self.lanes.iter().map(|lane| lane.tail.entries()).sum();

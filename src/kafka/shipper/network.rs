@@ -220,6 +220,7 @@ impl<M: SlotMemory> Shipper<M> {
             Purpose::Metadata(version) => self.on_metadata(at, body, version, now),
             Purpose::ProducerId(..) => self.on_producer_id(at, body, purpose, now),
             Purpose::Produce { .. } => self.on_produced(at, body, purpose, now),
+            Purpose::Inquiry { .. } => self.on_inquired(at, body, purpose, now),
         }
     }
 

@@ -169,6 +169,10 @@ impl<M: SlotMemory> Shipper<M> {
             Outcome::Delivered => return,
         };
         let fate = match one.outcome {
+            Outcome::InDoubt if lane.queues[at].denied => {
+                "may be missing from Kafka or be there twice: nobody could be asked; grant Read on the topic, so that \
+                 Kafka may be asked"
+            }
             Outcome::InDoubt => "may or may not be in Kafka",
             Outcome::Lost(LostReason::TooLarge) => "are lost: raise the topic's max.message.bytes or log less",
             _ => "are lost",

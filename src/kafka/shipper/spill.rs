@@ -6,15 +6,15 @@
 
 use super::{Ending, Shipper};
 use crate::base::Mono;
-use crate::kafka::batch;
 use crate::kafka::event::{Action, SlotId};
 use crate::kafka::lane::{Lane, Resume, Spooled};
 use crate::kafka::options::{Batching, LaneId, LaneSpec, Overflow};
-use crate::kafka::producer::{Queue, sequence_after};
-use crate::kafka::ring::{Attempt, Batch, SlotMemory, State};
+use crate::kafka::producer::Queue;
+use crate::kafka::ring::{Attempt, Batch, Recovered, SlotMemory, State, sequence_after};
 use crate::kafka::slot;
 use crate::kafka::stats::LostReason;
 use crate::kafka::stored::{FrameRef, STORED_AT, STORED_BYTES, Stored};
+use crate::kafka::{batch, cut};
 
 /// Batches go to the spool once fewer than one in so many slots is free.
 const PRESSURE_SHARE: usize = 4;
@@ -33,6 +33,8 @@ pub(super) fn stored(account: Stored, batch: &Batch) -> Stored {
     Stored {
         sealed: batch.whole,
         partition: Some(attempt.partition),
+        skip: batch.skip_entries,
+        part: batch.part_entries,
         identity: batch.identity,
         topic_id: attempt.topic_id,
         scan_from: attempt.scan_from,
@@ -191,26 +193,28 @@ impl<M: SlotMemory> Shipper<M> {
         let lane = &mut self.lanes[index];
         let slot = self.ring.slot_mut(id);
         if let Batching::Array { .. } = lane.spec.batching {
-            batch::record_entries(slot.memory.bytes(), &stored.sealed, &mut slot.batch.record_entries);
+            cut::record_entries(slot.memory.bytes(), &stored.sealed, &mut slot.batch.record_entries);
         }
-        slot.batch.seal(stored.sealed);
+        let cluster = self.sinks[lane.sink].cluster;
+        // Another cluster cannot say what became of it.
+        let may_ask = stored.cluster == 0 || cluster == 0 || stored.cluster == cluster;
+        let Stored { topic_id, scan_from, .. } = stored;
+        let attempt = |partition| Attempt { partition, topic_id, scan_from, cluster: stored.cluster };
+        slot.batch.recover(&Recovered {
+            sealed: stored.sealed,
+            skip_entries: stored.skip,
+            part_entries: stored.part,
+            identity: stored.identity.filter(|_| may_ask),
+            attempt: stored.partition.filter(|_| stored.sent).map(attempt),
+        });
         slot.batch.number = stored.number;
+        slot.batch.codec = self.sinks[lane.sink].spec.compression;
         slot.batch.frame = Some(frame);
         slot.state = State::Queued;
         slot::seal(slot.memory.bytes_mut(), &stored);
         let Some(partition) = stored.partition else {
             return lane.waiting.push_back(id);
         };
-        if stored.sent {
-            let cluster = self.sinks[lane.sink].cluster;
-            // Another cluster cannot say what became of it.
-            let may_ask = stored.cluster == 0 || cluster == 0 || stored.cluster == cluster;
-            slot.batch.identity = stored.identity.filter(|_| may_ask);
-            slot.batch.resent_blind = slot.batch.identity.is_none();
-            (slot.batch.sent, slot.batch.doubt) = (true, true);
-            let Stored { topic_id, scan_from, cluster, .. } = stored;
-            slot.batch.attempt = Some(Attempt { partition, topic_id, scan_from, cluster });
-        }
         let at = usize::try_from(partition).unwrap_or(0);
         while lane.queues.len() <= at {
             lane.queues.push(Queue::default());

@@ -1,7 +1,7 @@
 //! The spool as the queue's tail, and a gateway that is killed: the machine against the simulated cluster and disk.
 
 use super::*;
-use crate::kafka::options::{Batching, Mode, Partitioner};
+use crate::kafka::options::{Batching, Compression, Mode, Partitioner};
 use crate::kafka::sim::{Sim, Weather};
 use crate::kafka::stored::Origin;
 use crate::kafka::trace_tests::FIRST_START;
@@ -125,8 +125,7 @@ fn a_disk_that_fails_now_and_then_loses_nothing() {
 /// Several lanes through bad weather; the gateway is killed again and again, and now and then ends in order.
 fn campaign(seed: u64) {
     let mut rng = Rng::new(seed ^ 0xdead);
-    // Brokers that forget producers come in with the inquiry.
-    let storm = Weather { cut: 25, hang: 150, error: 8, refuse_connect: 5, throttle: 20, move_leader: 6, restart: 0 };
+    let storm = Weather { cut: 25, hang: 150, error: 8, refuse_connect: 5, throttle: 20, move_leader: 6, restart: 15 };
     let slots = 8 + rng.below(8) as usize;
     let mut sim = new_sim(slots, seed, storm);
     (sim.disk.fails, sim.disk.slow_ms) = (10, 1 + rng.below(30));
@@ -134,8 +133,9 @@ fn campaign(seed: u64) {
     sim.create("arrays", 1, 0);
     sim.create("sync", 1, 0);
     let arrays = Batching::Array { max_entries: 2 + rng.below(9) as u32, inactive_ms: 80, duration_ms: 200 };
+    let codec = [Compression::None, Compression::Lz4, Compression::Zstd][rng.below(3) as usize];
     let kinds = [
-        (spec(), each("plain"), "plain"),
+        (SinkSpec { compression: codec, ..spec() }, each("plain"), "plain"),
         (spec(), LaneSpec { batching: arrays, ..each("arrays") }, "arrays"),
         (SinkSpec { mode: Mode::Sync, ..spec() }, each("sync"), "sync"),
     ];

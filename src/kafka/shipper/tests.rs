@@ -6,22 +6,22 @@ use crate::kafka::sim::{Sim, Weather};
 
 const SLOT: usize = 16 * 1024;
 
-fn shipper(slots: usize, seed: u64) -> Shipper<Vec<u8>> {
+pub(super) fn shipper(slots: usize, seed: u64) -> Shipper<Vec<u8>> {
     let trace = Some(Stream { gateway: 1, start: 2, core: 3, lane: 0 });
     let options =
         ShipperOptions { seed, sticky_bytes: 8 * 1024, batch_bytes: 4 * 1024, trace, ..ShipperOptions::default() };
     Shipper::new(vec![vec![0u8; SLOT]; slots], options)
 }
 
-fn sim(slots: usize, seed: u64, weather: Weather) -> Sim {
+pub(super) fn sim(slots: usize, seed: u64, weather: Weather) -> Sim {
     Sim::new(seed, shipper(slots, seed), weather)
 }
 
-fn spec() -> SinkSpec {
+pub(super) fn spec() -> SinkSpec {
     SinkSpec::new(vec![("broker-1".to_owned(), 9092), ("broker-2".to_owned(), 9092)])
 }
 
-fn lane_spec(sink: SinkId, topic: &str) -> LaneSpec {
+pub(super) fn lane_spec(sink: SinkId, topic: &str) -> LaneSpec {
     LaneSpec {
         sink,
         topic: topic.to_owned(),
@@ -33,12 +33,13 @@ fn lane_spec(sink: SinkId, topic: &str) -> LaneSpec {
     }
 }
 
-fn lane_of(sim: &mut Sim, spec: &SinkSpec, topic: &str) -> LaneId {
+pub(super) fn lane_of(sim: &mut Sim, spec: &SinkSpec, topic: &str) -> LaneId {
     let sink = sim.shipper.sink(spec);
     sim.shipper.lane(&lane_spec(sink, topic))
 }
 
-const CALM: Weather = Weather { cut: 0, hang: 0, error: 0, refuse_connect: 0, throttle: 0, move_leader: 0, restart: 0 };
+pub(super) const CALM: Weather =
+    Weather { cut: 0, hang: 0, error: 0, refuse_connect: 0, throttle: 0, move_leader: 0, restart: 0 };
 const STORM: Weather =
     Weather { cut: 25, hang: 150, error: 8, refuse_connect: 5, throttle: 20, move_leader: 6, restart: 15 };
 

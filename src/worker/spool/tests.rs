@@ -60,6 +60,7 @@ fn fill(slot: &mut MappedSlot, lane: u64, number: u64, value_bytes: usize) -> st
         scan_from: -1,
         cluster: 0,
         skip: 0,
+        part: 0,
         sent: false,
         done: false,
     };

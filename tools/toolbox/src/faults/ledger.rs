@@ -8,7 +8,7 @@ use serde_json::Value;
 /// How many ids of one kind are named.
 const NAMED: usize = 8;
 
-/// A request's name: the TCP connection it went over, counted over the whole run, and its number there. In the path as `/id/C-N`.
+/// A request's name: the TCP connection it went over, counted over the whole run, and its number there. In the path as `C-N`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
     /// Which connection.
@@ -32,13 +32,36 @@ pub enum Fate {
     Cut,
 }
 
+/// How fast the upstream answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// At once. Named `/id/C-N`.
+    Usual,
+    /// In a second or two, byte by byte, so that some exchange is always under way when something is killed. Named `/slow/C-N`.
+    Slow,
+}
+
+impl Pace {
+    /// What a request's path begins with.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Usual => "/id/",
+            Self::Slow => "/slow/",
+        }
+    }
+}
+
 /// One request that was sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange {
     /// Its name.
     pub id: Id,
+    /// How fast it was to be answered.
+    pub pace: Pace,
     /// What the client saw.
     pub fate: Fate,
+    /// When it was due, in microseconds since the load began.
+    pub due_us: u64,
     /// From the time it was due to the response's last byte, in microseconds.
     pub latency_us: u64,
 }
@@ -161,7 +184,8 @@ fn count_fates(exchanges: &[Exchange], promise: Promise, seen: &HashMap<Id, u64>
 fn id_of(value: &[u8]) -> Option<Id> {
     let entry: Value = serde_json::from_slice(value).ok()?;
     let uri = entry.pointer("/request/uri").or_else(|| entry.get("uri"))?.as_str()?;
-    let (connection, sequence) = uri.strip_prefix("/id/")?.split_once('-')?;
+    let name = [Pace::Usual, Pace::Slow].iter().find_map(|pace| uri.strip_prefix(pace.path()))?;
+    let (connection, sequence) = name.split_once('-')?;
     Some(Id { connection: connection.parse().ok()?, sequence: sequence.parse().ok()? })
 }
 
@@ -170,7 +194,7 @@ mod tests {
     use super::*;
 
     fn asked(connection: u32, sequence: u32, fate: Fate) -> Exchange {
-        Exchange { id: Id { connection, sequence }, fate, latency_us: 0 }
+        Exchange { id: Id { connection, sequence }, pace: Pace::Usual, fate, due_us: 0, latency_us: 0 }
     }
 
     fn entry(connection: u32, sequence: u32) -> Vec<u8> {
@@ -233,5 +257,6 @@ mod tests {
     #[test]
     fn the_peers_log_line_is_read_too() {
         assert_eq!(id_of(b"{\"uri\":\"/id/3-17\"}"), Some(Id { connection: 3, sequence: 17 }));
+        assert_eq!(id_of(b"{\"uri\":\"/slow/3-17\"}"), Some(Id { connection: 3, sequence: 17 }));
     }
 }
