@@ -72,6 +72,16 @@ counters! {
     RingSlotsUsed = "tollgate_ring_slots_used", Gauge;
     /// Ring slots in all.
     RingSlots = "tollgate_ring_slots", Gauge;
+    /// Bytes of the spool's files.
+    SpoolBytes = "tollgate_spool_bytes", Gauge;
+    /// Batches that wait in the spool.
+    SpoolBatches = "tollgate_spool_batches", Gauge;
+    /// Log entries in them. A batch that was read back for sending counts until it is resolved.
+    SpoolEntries = "tollgate_spool_entries", Gauge;
+    /// Age of the oldest of them in seconds; 0 if none waits.
+    SpoolOldestSeconds = "tollgate_spool_oldest_seconds", Gauge;
+    /// 1 while the spool takes nothing: its limit is reached, or the disk refuses.
+    SpoolFull = "tollgate_spool_full", Gauge;
     /// Batches sent to Kafka, retries included.
     BatchesSent = "tollgate_kafka_batches_sent_total", Counter;
     /// Batches sent again.

@@ -179,6 +179,9 @@ impl Ship {
         for (counter, value) in numbers {
             counters.set(counter, value);
         }
+        if let Some(spool) = &self.spool {
+            spool.publish(counters);
+        }
     }
 
     /// Finds or makes the lane of a logger; what it is stands in the registry before it takes its first entry.
