@@ -251,6 +251,10 @@ impl Batch {
     /// Its numbers are of no use any more: it was never appended under them, or they are not this cluster's.
     pub fn forget_identity(&mut self) {
         (self.identity, self.covered, self.doubt, self.passed) = (None, 0, false, false);
+        // What an attempt without a number may have done stays.
+        if !self.resent_blind {
+            (self.sent, self.attempt) = (false, None);
+        }
     }
 }
 
