@@ -381,7 +381,6 @@ impl Queue {
         resolved: &mut Vec<Resolved>,
     ) {
         let Some(inquiry) = &mut self.inquiry else { return };
-        inquiry.lost();
         inquiry.failures += 1;
         inquiry.retry_at = patience.backoff.until(now, inquiry.failures, rng);
         self.stalled_since = self.stalled_since.or(Some(now));

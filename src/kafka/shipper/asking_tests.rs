@@ -478,3 +478,20 @@ fn through_any_weather_and_any_number_of_restarts_each_entry_arrives_once_and_in
         }
     }
 }
+
+#[test]
+fn a_partition_without_a_leader_for_long_is_asked_about_for_as_long_as_it_takes() {
+    let (mut sim, lane) = warm(16, &spec());
+    lose_answers(&mut sim, lane, 1);
+    let left = kill(&mut sim, lane);
+    sim.forget_producers();
+    let lane = revive(&mut sim, 103, &left);
+    // The first question is answered, the search is not.
+    sim.leaderless_for_fetch = true;
+    sim.run(60_000);
+    assert_eq!(sim.shipper.stats().batches_sent, 0);
+    sim.leaderless_for_fetch = false;
+    sim.drain(20_000);
+    sim.assert_exactly_once("t", lane);
+    assert_eq!(sim.shipper.stats().in_doubt, 0);
+}
