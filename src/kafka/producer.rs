@@ -144,14 +144,13 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Takes batches from before a restart over, which are in `batches` (`ring::Batch::recover`): those that were sent then are
-    /// asked about before anything is sent. What is new goes on under `producer` from `next_sequence` on, if the broker still knows it.
+    /// Goes on where an earlier process ended. Its batches come into `batches` now or later (`ring::Batch::recover`): those that were
+    /// sent then are asked about before anything is sent. What is new goes on under `producer` from `next_sequence` on, if the broker still knows it.
     /// `scan_from`: an offset before which none of them can lie; -1: not known.
     pub fn resume(&mut self, producer: (i64, i16), next_sequence: i32, scan_from: i64) {
         self.producer = Some(producer);
         self.next_sequence = next_sequence;
         self.known_end = Some(scan_from).filter(|offset| *offset >= 0);
-        self.must_ask = true;
     }
 
     /// After long, what is in doubt is asked about before it is sent again. `wall_ms`: milliseconds since 1970.
@@ -166,8 +165,9 @@ impl Queue {
     }
 
     /// True if the broker must be asked about batches in doubt and is not asked yet.
-    pub const fn must_settle(&self) -> bool {
-        self.must_ask && self.in_flight == 0
+    pub fn must_settle<M: SlotMemory>(&self, ring: &Ring<M>) -> bool {
+        let unasked = || self.inquiry.is_none() && self.batches.iter().any(|id| ring.slot(*id).batch.unasked);
+        self.in_flight == 0 && (self.must_ask || unasked())
     }
 
     /// An offset of the partition before which nothing that is unresolved can lie; -1: not known.
@@ -194,6 +194,7 @@ impl Queue {
             match slot.state {
                 State::InFlight if cut => return Next::Nothing,
                 State::InFlight => {}
+                _ if slot.batch.unasked => return Next::Nothing,
                 _ if slot.batch.passed => {}
                 _ if cut && self.in_flight > 0 => return Next::Nothing,
                 _ if slot.pins > 0 => return Next::Nothing,
@@ -340,6 +341,7 @@ impl Queue {
 
     /// Carries out what waited for the last answer: asks about what is in doubt, or gives new numbers. Harmless at any time.
     pub fn settle<M: SlotMemory>(&mut self, ring: &mut Ring<M>, resolved: &mut Vec<Resolved>) {
+        self.must_ask |= self.must_settle(ring);
         if self.in_flight > 0 || self.inquiry.is_some() || !(self.draining || self.must_ask) {
             return;
         }
@@ -364,7 +366,7 @@ impl Queue {
         let mut wanted = Vec::new();
         for id in &self.batches {
             let batch = &mut ring.slot_mut(*id).batch;
-            batch.passed = false;
+            (batch.unasked, batch.passed) = (false, false);
             if let Some(identity) = batch.identity.filter(|_| batch.doubt) {
                 let timestamp_ms = batch.whole.base_timestamp_ms;
                 wanted.push(Wanted::new(*id, identity, batch.part_records, timestamp_ms, batch.attempt));
@@ -381,7 +383,6 @@ impl Queue {
         resolved: &mut Vec<Resolved>,
     ) {
         let Some(inquiry) = &mut self.inquiry else { return };
-        inquiry.lost();
         inquiry.failures += 1;
         inquiry.retry_at = patience.backoff.until(now, inquiry.failures, rng);
         self.stalled_since = self.stalled_since.or(Some(now));
