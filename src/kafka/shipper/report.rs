@@ -274,7 +274,7 @@ impl<M: SlotMemory> Shipper<M> {
             Level::Warn,
             format!(
                 "kafka brokers {name} do not allow an idempotent producer ({why}); going on without: a record may be \
-                 doubled when an answer is lost. Grant IdempotentWrite on the cluster"
+                 doubled when an answer is lost. Grant IdempotentWrite on the cluster (from Kafka 2.8 on, Write on a topic does)"
             ),
         );
     }
