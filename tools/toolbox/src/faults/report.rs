@@ -80,6 +80,10 @@ fn json_of(measured: &Measured) -> Value {
             "max_due": latency.max_due},
         "p99_ratio": measured.p99_ratio(), "sleeper_late_us": measured.late_us, "answered_in_outage": measured.answered_in_outage,
     });
+    value["named"] = json!({
+        "missing": found.missing.first, "twice": found.twice.first, "disordered": found.disordered.first,
+        "strange": found.strange.first,
+    });
     if let Some(watched) = &measured.watched {
         let entries = watched.outcome();
         value["counters"] = json!({
