@@ -29,7 +29,11 @@ impl Row {
     pub fn faults(&self) -> Vec<String> {
         match &self.outcome {
             Ok(measured) => measured.faults(self.case, self.mode),
-            Err(text) => vec![format!("could not be run: {}", text.lines().next().unwrap_or_default())],
+            // The first line says what, the last one of a log why.
+            Err(text) => {
+                let (what, why) = (text.lines().next().unwrap_or_default(), text.lines().skip(1).last());
+                vec![format!("could not be run: {what} {}", why.unwrap_or_default().trim())]
+            }
         }
     }
 
