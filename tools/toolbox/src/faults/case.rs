@@ -144,6 +144,8 @@ pub struct Stage<'a> {
     pub contestant: &'a mut dyn Contestant,
     /// Told of every new process.
     pub watch: &'a Watch,
+    /// When the load began.
+    pub begin: Instant,
 }
 
 impl Stage<'_> {
@@ -232,15 +234,16 @@ impl Stage<'_> {
 
     /// Does it as often as `--kills` says.
     fn repeat(&mut self, times: Times, mut end: impl FnMut(&mut Self) -> Outcome<Vec<String>>) -> Outcome<Story> {
-        let mut notes = Vec::new();
-        let begin = Instant::now();
+        let (mut notes, mut at) = (Vec::new(), Vec::new());
+        let first = Instant::now();
         for index in 0..times.kills {
-            stop::until(begin + times.between_kills * index)?;
+            stop::until(first + times.between_kills * index)?;
+            at.push(format!("{:.3}", self.begin.elapsed().as_secs_f64()));
             notes.extend(end(self)?);
         }
         // Most restarts take equally long.
         notes.dedup();
-        notes.push(format!("{} times", times.kills));
+        notes.push(format!("{} times, at {} s", times.kills, at.join(", ")));
         Ok(notes.into())
     }
 
@@ -255,7 +258,7 @@ impl Stage<'_> {
     fn restart_ended(&mut self) -> Outcome<Vec<String>> {
         let how = self.contestant.end(Part::Front)?;
         self.watch.follow(0);
-        Ok(vec![how, self.restart(Part::Front)?])
+        Ok(vec![format!("{how}, {}", self.restart(Part::Front)?)])
     }
 
     fn restart(&mut self, part: Part) -> Outcome<String> {

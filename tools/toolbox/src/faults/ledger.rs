@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-/// How many ids of one kind are named.
+/// How many ids of one kind are kept by name, and how many of them a line of text names.
+const KEPT: usize = 500;
 const NAMED: usize = 8;
 
 /// A request's name: the TCP connection it went over, counted over the whole run, and its number there. In the path as `C-N`.
@@ -87,7 +88,7 @@ pub struct Named {
 impl Named {
     fn add(&mut self, name: impl FnOnce() -> String) {
         self.count += 1;
-        if self.first.len() < NAMED {
+        if self.first.len() < KEPT {
             self.first.push(name());
         }
     }
@@ -97,8 +98,8 @@ impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.count)?;
         if !self.first.is_empty() {
-            let more = if self.count > self.first.len() as u64 { ", …" } else { "" };
-            write!(f, " ({}{more})", self.first.join(", "))?;
+            let more = if self.count > NAMED as u64 { ", …" } else { "" };
+            write!(f, " ({}{more})", self.first[..self.first.len().min(NAMED)].join(", "))?;
         }
         Ok(())
     }
@@ -173,7 +174,9 @@ fn count_fates(exchanges: &[Exchange], promise: Promise, seen: &HashMap<Id, u64>
                 findings.not_200 += u64::from(status != 200);
                 let is_refused = promise == Promise::UnlessRefused && status == 503;
                 if !is_recorded && !is_refused {
-                    findings.missing.add(|| exchange.id.to_string());
+                    // When its last byte came says whether it went with a kill.
+                    let whole_s = (exchange.due_us + exchange.latency_us) as f64 / 1e6;
+                    findings.missing.add(|| format!("{} at {whole_s:.3} s", exchange.id));
                 }
             }
         }
@@ -219,7 +222,7 @@ mod tests {
     fn a_response_without_a_record_is_missing_and_a_cut_one_is_not() {
         let sent = [asked(1, 0, Fate::Complete(200)), asked(1, 1, Fate::Cut)];
         let found = check(&sent, Promise::Always, &one(vec![]));
-        assert_eq!(found.missing.to_string(), "1 (1-0)");
+        assert_eq!(found.missing.to_string(), "1 (1-0 at 0.000 s)");
         assert_eq!(found.cut_recorded, 0);
     }
 

@@ -82,7 +82,7 @@ pub struct Args {
     /// Seconds that records may take to be decided after the last request.
     #[arg(long, default_value_t = 120)]
     settle: u32,
-    /// Cases 1, 6 and 3 in async, 20 s each: two to three minutes. For tools/test.
+    /// Cases 1, 6 and 3 in async, 20 s each: about two minutes. For tools/test.
     #[arg(long, conflicts_with = "peer")]
     short: bool,
     /// The same against somebody else, with configurations of tools/faults.d.

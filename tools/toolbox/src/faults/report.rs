@@ -29,7 +29,11 @@ impl Row {
     pub fn faults(&self) -> Vec<String> {
         match &self.outcome {
             Ok(measured) => measured.faults(self.case, self.mode),
-            Err(text) => vec![format!("could not be run: {}", text.lines().next().unwrap_or_default())],
+            // The first line says what, the last one of a log why.
+            Err(text) => {
+                let (what, why) = (text.lines().next().unwrap_or_default(), text.lines().skip(1).last());
+                vec![format!("could not be run: {what} {}", why.unwrap_or_default().trim())]
+            }
         }
     }
 
@@ -79,6 +83,10 @@ fn json_of(measured: &Measured) -> Value {
         "latency_us": {"p50": latency.p50, "p99": latency.p99, "p99.9": latency.p999, "max": latency.max,
             "max_due": latency.max_due},
         "p99_ratio": measured.p99_ratio(), "sleeper_late_us": measured.late_us, "answered_in_outage": measured.answered_in_outage,
+    });
+    value["named"] = json!({
+        "missing": found.missing.first, "twice": found.twice.first, "disordered": found.disordered.first,
+        "strange": found.strange.first,
     });
     if let Some(watched) = &measured.watched {
         let entries = watched.outcome();

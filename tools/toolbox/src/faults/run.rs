@@ -96,8 +96,10 @@ impl Bench {
         let times = Times::of(self.plan.seconds, self.plan.kills);
         stop::until(load.begin() + times.until_fault)?;
         let (cluster, partitions) = (&mut self.cluster, self.plan.partitions as usize);
-        let mut story = Stage { cluster, topic, partitions, contestant, watch: &watch }.disturb(label.case, times)?;
-        let since_begin = |time: Instant| time.saturating_duration_since(load.begin()).as_micros() as u64;
+        let begin = load.begin();
+        let mut stage = Stage { cluster, topic, partitions, contestant, watch: &watch, begin };
+        let mut story = stage.disturb(label.case, times)?;
+        let since_begin = |time: Instant| time.saturating_duration_since(begin).as_micros() as u64;
         let outage_us = story.outage.map(|(from, to)| (since_begin(from), since_begin(to)));
         let seen = self.finish_load(load, label.case)?;
         let late_us = pulse.finish();
