@@ -263,9 +263,13 @@ impl Rig {
 
     /// The entry was sent so often, each time in the same bytes.
     pub fn assert_repeated(&self, number: u64, times: usize) {
-        let carriers = self.carriers(number);
-        assert_eq!(carriers.len(), times, "how often entry {number} was sent");
-        let mut bytes: Vec<_> = carriers.iter().map(|seen| seen.batches[0].bytes.clone()).collect();
+        assert_eq!(self.carriers(number).len(), times, "how often entry {number} was sent");
+        self.assert_same_bytes(number);
+    }
+
+    /// However often the entry was sent, it was in the same bytes.
+    pub fn assert_same_bytes(&self, number: u64) {
+        let mut bytes: Vec<_> = self.carriers(number).iter().map(|seen| seen.batches[0].bytes.clone()).collect();
         bytes.dedup();
         assert_eq!(bytes.len(), 1, "entry {number} was sent again in other bytes");
     }
