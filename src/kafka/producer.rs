@@ -151,6 +151,7 @@ impl Queue {
         self.producer = Some(producer);
         self.next_sequence = next_sequence;
         self.known_end = Some(scan_from).filter(|offset| *offset >= 0);
+        self.must_ask = true;
     }
 
     /// After long, what is in doubt is asked about before it is sent again. `wall_ms`: milliseconds since 1970.
@@ -216,6 +217,11 @@ impl Queue {
         let slot = ring.slot_mut(id);
         let (memory, batch) = (slot.memory.bytes_mut(), &mut slot.batch);
         batch.reshape(memory, compressor)?;
+        // A part with more records than its batch has numbers left, after an array in front of it was cut, needs others: the broker
+        // must never see one number for two records.
+        if batch.identity.is_some() && batch.part_records > batch.covered {
+            batch.forget_identity();
+        }
         if idempotent && batch.identity.is_none() {
             let (producer_id, epoch) = self.producer?;
             batch.identity = Some(Identity { producer_id, epoch, sequence: self.next_sequence });
@@ -404,7 +410,7 @@ impl Queue {
         self.denied = inquiry.wanted().iter().any(|one| matches!(one.fate(), Fate::Unknown | Fate::NotSeen));
         if inquiry.foreign {
             self.reset = Reset::Producer;
-        } else if !inquiry.numbers_fit() {
+        } else if !inquiry.numbers_fit(&self.preceded(ring, &inquiry)) {
             self.reset = self.reset.max_of(Reset::Epoch);
         }
         self.refused |= self.reset != Reset::No;
@@ -428,8 +434,22 @@ impl Queue {
             self.carry_out(ring, wanted, (again, refused), resolved);
         }
         if self.reset != Reset::No {
-            self.renumber(ring, resolved);
+            // A batch of an earlier process that came meanwhile is asked about first.
+            self.draining = true;
+            self.settle(ring, resolved);
         }
+    }
+
+    /// Producers with batches that are known not to be there, and go before those that were asked about.
+    fn preceded<M: SlotMemory>(&self, ring: &Ring<M>, inquiry: &Inquiry) -> Vec<i64> {
+        let asked = |id: &SlotId| inquiry.wanted().iter().any(|one| one.slot == *id);
+        let first = |id: i64| inquiry.wanted().iter().find(|one| one.identity.producer_id == id).map(|one| one.slot);
+        let before = |producer_id: i64| {
+            let mut earlier = self.batches.iter().take_while(|id| Some(**id) != first(producer_id));
+            earlier
+                .any(|id| !asked(id) && ring.slot(*id).batch.identity.is_some_and(|it| it.producer_id == producer_id))
+        };
+        inquiry.producer_ids().into_iter().filter(|id| before(*id)).collect()
     }
 
     /// The batch that the leader will recognise if it is sent once more; None: there is none, or this is not the time for it.

@@ -416,3 +416,21 @@ fn a_batch_of_an_earlier_process_that_comes_later_is_asked_about_too() {
     bench.answer(1, 0);
     assert_eq!(bench.outcomes(), [Outcome::Delivered; 2]);
 }
+
+#[test]
+fn a_batch_that_comes_while_others_are_asked_about_keeps_its_numbers_or_is_asked_about_first() {
+    for last in [4, 2] {
+        let mut bench = Bench::resumed(&[5, 6]);
+        let later = bench.queue.batches.pop_back().expect("two");
+        bench.queue.settle(&mut bench.ring, &mut bench.resolved);
+        bench.queue.batches.push_back(later);
+        bench.tell(Some((0, last)));
+        assert_eq!(bench.outcomes(), [], "nothing is given up unasked");
+        bench.queue.settle(&mut bench.ring, &mut bench.resolved);
+        bench.tell(Some((0, last)));
+        let fits = last == 4;
+        assert_eq!(bench.queue.producer, Some((7, i16::from(!fits))));
+        bench.send();
+        assert_eq!(bench.numbers()[0], Some(if fits { (0, 5) } else { (1, 0) }));
+    }
+}
