@@ -85,6 +85,16 @@ counters! {
     RingSlotsUsed = "tollgate_ring_slots_used", Gauge;
     /// Ring slots in all.
     RingSlots = "tollgate_ring_slots", Gauge;
+    /// Bytes of the spool's files.
+    SpoolBytes = "tollgate_spool_bytes", Gauge;
+    /// Batches that wait in the spool.
+    SpoolBatches = "tollgate_spool_batches", Gauge;
+    /// Log entries in them. A batch that was read back for sending counts until it is resolved.
+    SpoolEntries = "tollgate_spool_entries", Gauge;
+    /// Age of the oldest of them in seconds; 0 if none waits.
+    SpoolOldestSeconds = "tollgate_spool_oldest_seconds", Gauge;
+    /// 1 while the spool takes nothing: its limit is reached, or the disk refuses.
+    SpoolFull = "tollgate_spool_full", Gauge;
     /// Batches sent to Kafka, retries included.
     BatchesSent = "tollgate_kafka_batches_sent_total", Counter;
     /// Batches sent again.
@@ -95,18 +105,8 @@ counters! {
     BatchesSpilled = "tollgate_spool_batches_written_total", Counter;
     /// Batches read back from the spool.
     BatchesLoaded = "tollgate_spool_batches_read_total", Counter;
-    /// Bytes of this core's files in the spool.
-    SpoolBytes = "tollgate_spool_bytes", Gauge;
     /// Bytes that this core's files in the spool may have; 0: there is no spool.
     SpoolLimit = "tollgate_spool_limit_bytes", Gauge;
-    /// Batches in the spool that are to be delivered, those that are being delivered included.
-    SpoolFrames = "tollgate_spool_frames", Gauge;
-    /// Log entries in these batches, as far as they are not resolved.
-    SpoolEntries = "tollgate_spool_entries", Gauge;
-    /// Age of the oldest batch in the spool that is to be delivered; 0: there is none.
-    SpoolAge = "tollgate_spool_oldest_seconds", Gauge;
-    /// 1 while the spool takes nothing: it is full, or its disk does not take writes.
-    SpoolFull = "tollgate_spool_full", Gauge;
     /// Bytes of batches that Kafka acknowledged.
     BytesDelivered = "tollgate_kafka_bytes_delivered_total", Counter;
     /// Connections to brokers open now.

@@ -6,8 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args as ClapArgs;
 
+use super::access::AccessWords;
 use crate::config::file::FileConfig;
-use crate::control::records::KafkaReader;
+use crate::control::records::{Access, KafkaReader};
 use crate::io::{driver, listener, process};
 
 /// Open files below which a busy gateway runs dry: two sockets for each of 2,000 clients.
@@ -29,6 +30,8 @@ pub struct Args {
     /// Also look at this topic's replication (needs --kafka).
     #[arg(long, short)]
     topic: Option<String>,
+    #[command(flatten)]
+    access: AccessWords,
 }
 
 /// How a finding is meant.
@@ -65,7 +68,10 @@ pub fn doctor(args: &Args) -> ExitCode {
         }
     }
     if !args.kafka.is_empty() {
-        findings.extend(kafka(&args.kafka, args.topic.as_deref()));
+        findings.extend(match args.access.access() {
+            Ok(access) => kafka(&args.kafka, args.topic.as_deref(), &access),
+            Err(error) => vec![finding(Verdict::Bad, "kafka", error)],
+        });
     }
     for finding in &findings {
         let mark = match finding.verdict {
@@ -179,7 +185,7 @@ fn ports(config: &FileConfig) -> Vec<Finding> {
         .collect()
 }
 
-fn kafka(brokers: &[String], topic: Option<&str>) -> Vec<Finding> {
+fn kafka(brokers: &[String], topic: Option<&str>, access: &Access) -> Vec<Finding> {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return vec![finding(Verdict::Bad, "kafka", format!("no runtime: {error}"))],
@@ -187,13 +193,13 @@ fn kafka(brokers: &[String], topic: Option<&str>) -> Vec<Finding> {
     runtime.block_on(async {
         let mut findings = Vec::new();
         for broker in brokers {
-            findings.push(match ask(broker).await {
+            findings.push(match ask(broker, access).await {
                 Ok(text) => finding(Verdict::Good, "kafka", text),
                 Err(error) => finding(Verdict::Bad, "kafka", error),
             });
         }
         if let (Some(topic), Some(broker)) = (topic, brokers.first()) {
-            findings.push(replication(broker, topic).await);
+            findings.push(replication(broker, topic, access).await);
         }
         findings
     })
@@ -204,14 +210,15 @@ fn host_port(broker: &str) -> Result<(&str, u16), String> {
     parsed.ok_or_else(|| format!("{broker}: HOST:PORT is needed"))
 }
 
-async fn ask(broker: &str) -> Result<String, String> {
-    let mut reader = KafkaReader::connect(&[host_port(broker)?]).await?;
+async fn ask(broker: &str, access: &Access) -> Result<String, String> {
+    let mut reader = KafkaReader::connect_as(&[host_port(broker)?], access.clone()).await?;
     let topics = reader.topics().await?.len();
     Ok(format!("{broker}: {}, {topics} topics", reader.release()))
 }
 
-async fn replication(broker: &str, topic: &str) -> Finding {
-    let partitions = async { KafkaReader::connect(&[host_port(broker)?]).await?.partitions(topic).await };
+async fn replication(broker: &str, topic: &str, access: &Access) -> Finding {
+    let partitions =
+        async { KafkaReader::connect_as(&[host_port(broker)?], access.clone()).await?.partitions(topic).await };
     match partitions.await {
         Err(error) => finding(Verdict::Bad, "topic", error),
         Ok(partitions) => {

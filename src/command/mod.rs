@@ -1,6 +1,7 @@
 //! What the commands do: `run`, `check`, `demo`, `doctor`, `tail`, `topics`, `audit`,
 //! `spool`. Puts the rooms together; `main` only parses words.
 
+pub mod access;
 pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;

@@ -6,6 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use clap::Args;
 
+use super::access::AccessWords;
 use crate::control::audit::{self, AuditArgs, Verdict};
 use crate::control::records::From as Start;
 use crate::control::topics::{self, Style, TailArgs, TopicsArgs};
@@ -33,6 +34,8 @@ pub struct TailWords {
     /// The bytes as they are in Kafka.
     #[arg(long)]
     raw: bool,
+    #[command(flatten)]
+    access: AccessWords,
 }
 
 /// The words of `tollgate topics`.
@@ -46,6 +49,8 @@ pub struct TopicsWords {
     /// Kafka's own topics too.
     #[arg(long)]
     internal: bool,
+    #[command(flatten)]
+    access: AccessWords,
 }
 
 /// The words of `tollgate audit`.
@@ -62,6 +67,8 @@ pub struct AuditWords {
     /// One JSON object, with every gap and place, instead of text.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    access: AccessWords,
 }
 
 /// Reads `90s`, `10m`, `24h`, `7d` as milliseconds.
@@ -78,7 +85,14 @@ pub fn audit(words: AuditWords) -> ExitCode {
     let from = words.since.map_or(Start::Beginning, |age| {
         Start::Time(now_ms.saturating_sub(i64::try_from(age).unwrap_or(i64::MAX)).max(0))
     });
-    let args = AuditArgs { brokers: words.kafka, topic: words.topic, from, json: words.json };
+    let access = match words.access.access() {
+        Ok(access) => access,
+        Err(line) => {
+            failed(&line);
+            return ExitCode::from(2);
+        }
+    };
+    let args = AuditArgs { brokers: words.kafka, access, topic: words.topic, from, json: words.json };
     let mut stdout = std::io::stdout();
     let mut progress = |line: &str| eprintln!("tollgate: {line}");
     match on_a_runtime(audit::audit(args, &mut stdout, &mut progress)) {
@@ -94,8 +108,13 @@ pub fn audit(words: AuditWords) -> ExitCode {
 
 /// Shows records until the end, Ctrl-C, or for ever.
 pub fn tail(words: TailWords) -> ExitCode {
+    let access = match words.access.access() {
+        Ok(access) => access,
+        Err(line) => return failed(&line),
+    };
     let args = TailArgs {
         brokers: words.kafka,
+        access,
         topic: words.topic,
         from: if words.from_beginning { Start::Beginning } else { Start::End },
         follow: !words.no_follow,
@@ -108,7 +127,11 @@ pub fn tail(words: TailWords) -> ExitCode {
 
 /// Shows the table once.
 pub fn topics(words: TopicsWords) -> ExitCode {
-    let args = TopicsArgs { brokers: words.kafka, topics: words.topics, internal: words.internal };
+    let access = match words.access.access() {
+        Ok(access) => access,
+        Err(line) => return failed(&line),
+    };
+    let args = TopicsArgs { brokers: words.kafka, access, topics: words.topics, internal: words.internal };
     run(topics::topics(args, &mut std::io::stdout()))
 }
 

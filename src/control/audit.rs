@@ -5,7 +5,7 @@ mod show;
 
 pub use show::{json, text};
 
-use super::records::{From, KafkaReader, Record};
+use super::records::{Access, From, KafkaReader, Record};
 use super::topics::{connect, written};
 use crate::kafka::audit::{Audit, Place};
 use crate::kafka::trace::{HEADER_NAME, Stamp};
@@ -27,6 +27,8 @@ const PROGRESS_MS: u64 = 2_000;
 pub struct AuditArgs {
     /// Bootstrap brokers, `host:port` each; a missing port is 9092.
     pub brokers: Vec<String>,
+    /// How to get in.
+    pub access: Access,
     /// The topic.
     pub topic: String,
     /// Where to begin.
@@ -62,7 +64,7 @@ impl Verdict {
 /// # Errors
 /// One text for the operator: no Kafka, no such topic, an `out` that fails.
 pub async fn audit(args: AuditArgs, out: &mut dyn Write, progress: &mut dyn FnMut(&str)) -> Result<Verdict, String> {
-    let mut reader = connect(&args.brokers).await?;
+    let mut reader = connect(&args.brokers, &args.access).await?;
     let audit = read(&mut reader, &args.topic, args.from, progress).await?;
     let print = if args.json { json } else { text };
     written(out.write_all(print(&args.topic, &audit).as_bytes()).and_then(|()| out.flush()))?;

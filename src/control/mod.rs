@@ -36,6 +36,7 @@ use self::resolver::Names;
 use self::store::yaml::{Format, POLL_MS};
 use self::store::{Embedded, Loaded, Store, YamlFile};
 use self::views::Seen;
+use crate::base::limits;
 use crate::config::compile::CompileOptions;
 use crate::config::file::{FileConfig, Provider};
 use crate::config::publish::{Board, Question, Stage};
@@ -43,6 +44,8 @@ use crate::config::snapshot::Snapshot;
 
 /// The relay socket inside `data_dir`: workers pass Admin requests from the proxy port through it.
 pub const RELAY_FILE: &str = "admin.sock";
+/// Milliseconds behind the cores' own deadlines after which they are told to leave at once.
+const LAST_MS: u64 = 1_000;
 /// Threads for blocking name lookups.
 const BLOCKING_THREADS: usize = 16;
 
@@ -205,7 +208,8 @@ impl Control {
             let metric_prefix = config.prometheus.as_ref().map_or("", |prometheus| prometheus.prefix.as_str()).into();
             let seen = Seen { board: Arc::clone(&board), view, hostname: metrics::hostname().into(), metric_prefix };
             start(&config, ports, relay, &admin, &seen)?;
-            until_ended(&board, ended, Duration::from_millis(config.tollgate.shutdown_timeout_ms)).await
+            let timeout_ms = config.tollgate.shutdown_timeout_ms + limits::STOW_MS + LAST_MS;
+            until_ended(&board, ended, Duration::from_millis(timeout_ms)).await
         });
         runtime.shutdown_background();
         served

@@ -1,11 +1,13 @@
 //! Reads records back from any Kafka: finds leaders, follows them when they move, reads from an offset on. For `tail`, `topics` and `demo`;
 //! the data path has its own producer and never comes here.
 
+mod access;
 mod flight;
 mod link;
 mod release;
 mod tail;
 
+pub use self::access::Access;
 use self::flight::Part;
 use self::link::Link;
 use crate::kafka::codec::read::{self, ClusterMeta, FetchBounds, TopicMeta, describe};
@@ -84,10 +86,11 @@ pub struct Fetched {
     pub notes: Vec<String>,
 }
 
-/// A reader of one Kafka cluster. Lives on a tokio runtime; all waiting is bounded. Plain TCP, no SASL yet.
+/// A reader of one Kafka cluster. Lives on a tokio runtime; all waiting is bounded.
 #[derive(Debug)]
 pub struct KafkaReader {
     seeds: Vec<(String, u16)>,
+    access: Access,
     nodes: BTreeMap<i32, (String, u16)>,
     links: BTreeMap<i32, Link>,
     seed: Option<Link>,
@@ -143,9 +146,17 @@ impl KafkaReader {
     /// # Errors
     /// One text for the operator: what was tried, what each address said, what to do.
     pub async fn connect(bootstrap: &[(&str, u16)]) -> Result<Self, String> {
+        Self::connect_as(bootstrap, Access::default()).await
+    }
+
+    /// The same for a cluster that asks for SASL or TLS: each of its brokers is told the same.
+    ///
+    /// # Errors
+    /// As [`KafkaReader::connect`].
+    pub async fn connect_as(bootstrap: &[(&str, u16)], access: Access) -> Result<Self, String> {
         let seeds = bootstrap.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect();
         let (nodes, links, leaders) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut reader = Self { seeds, nodes, links, seed: None, leaders };
+        let mut reader = Self { seeds, access, nodes, links, seed: None, leaders };
         reader.metadata(Some(&[])).await?;
         Ok(reader)
     }
@@ -366,7 +377,7 @@ impl KafkaReader {
         }
         let (host, port) =
             self.nodes.get(&node).ok_or_else(|| format!("the cluster does not say where broker {node} is"))?;
-        Link::open(host, *port).await.map_err(|error| advertised(node, &error))
+        Link::open(host, *port, &self.access).await.map_err(|error| advertised(node, &error))
     }
 
     /// Asks whoever answers first: an open connection, a known broker, a bootstrap address. Learns brokers and leaders.
@@ -386,7 +397,7 @@ impl KafkaReader {
         addresses.extend(self.nodes.values().cloned());
         addresses.dedup();
         for (host, port) in addresses {
-            let learned = match Link::open(&host, port).await {
+            let learned = match Link::open(&host, port, &self.access).await {
                 Ok(link) => self.learn(link, topics).await,
                 Err(error) => Err(error),
             };

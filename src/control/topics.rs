@@ -7,7 +7,7 @@ mod show;
 pub use filter::Filter;
 pub use show::{Row, entries, table, utc};
 
-use super::records::{EARLIEST, From, KafkaReader, LATEST, Offsets, Topic, Wanted};
+use super::records::{Access, EARLIEST, From, KafkaReader, LATEST, Offsets, Topic, Wanted};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
@@ -30,6 +30,8 @@ pub enum Style {
 pub struct TailArgs {
     /// Bootstrap brokers, `host:port` each; a missing port is 9092.
     pub brokers: Vec<String>,
+    /// What they ask for besides.
+    pub access: Access,
     /// The topic.
     pub topic: String,
     /// Where to begin.
@@ -49,6 +51,8 @@ pub struct TailArgs {
 pub struct TopicsArgs {
     /// Bootstrap brokers, `host:port` each; a missing port is 9092.
     pub brokers: Vec<String>,
+    /// What they ask for besides.
+    pub access: Access,
     /// Only these, with a line per partition; empty is all.
     pub topics: Vec<String>,
     /// Show Kafka's own topics too.
@@ -80,10 +84,10 @@ fn address(text: &str) -> Result<(String, u16), String> {
 }
 
 /// A reader of the cluster that one of `brokers` belongs to.
-pub(super) async fn connect(brokers: &[String]) -> Result<KafkaReader, String> {
+pub(super) async fn connect(brokers: &[String], access: &Access) -> Result<KafkaReader, String> {
     let brokers = bootstrap(brokers)?;
     let borrowed: Vec<(&str, u16)> = brokers.iter().map(|(host, port)| (host.as_str(), *port)).collect();
-    KafkaReader::connect(&borrowed).await
+    KafkaReader::connect_as(&borrowed, access.clone()).await
 }
 
 /// Prints a topic's records to `out`; ends at the topic's end, after `count`, or never (`follow`).
@@ -96,7 +100,7 @@ pub async fn tail(args: TailArgs, out: &mut dyn Write) -> Result<(), String> {
     if left == 0 {
         return Ok(());
     }
-    let mut reader = connect(&args.brokers).await?;
+    let mut reader = connect(&args.brokers, &args.access).await?;
     let mut failed = None;
     let each = &mut |record| {
         for text in entries(&args.topic, &record, &filters, args.style) {
@@ -135,7 +139,7 @@ pub(super) fn written(result: io::Result<()>) -> Result<(), String> {
 /// # Errors
 /// One text for the operator: no Kafka, a topic that is not there, an `out` that fails.
 pub async fn topics(args: TopicsArgs, out: &mut dyn Write) -> Result<(), String> {
-    let mut reader = connect(&args.brokers).await?;
+    let mut reader = connect(&args.brokers, &args.access).await?;
     for topic in &args.topics {
         reader.partitions(topic).await?;
     }

@@ -76,7 +76,7 @@ pub async fn handshake(socket: Socket, tls: &Tls, host: &str) -> Result<(BrokerR
             return Ok((BrokerReader::Tls(reader), BrokerWriter::Tls(writer)));
         }
         match reader.feed().await {
-            Ok(0) => return Err("the broker closed the connection".to_owned()),
+            Ok(0) => return Err("the broker closed the connection in the handshake: is it a TLS listener?".to_owned()),
             Ok(_) => {}
             Err(why) => {
                 // The peer is told why, as far as it still listens.

@@ -201,9 +201,9 @@ impl Inquiry {
     }
 
     /// True if the first batch of each producer that is not there may be sent again as it is: its number is the one that the leader
-    /// expects, or the leader knows nothing of the producer and takes any.
-    pub fn numbers_fit(&self) -> bool {
-        let mut judged = Vec::new();
+    /// expects, or the leader knows nothing of the producer and takes any. `preceded`: producers with earlier batches still to come.
+    pub fn numbers_fit(&self, preceded: &[i64]) -> bool {
+        let mut judged = preceded.to_vec();
         self.wanted.iter().filter(|one| !matches!(one.fate(), Fate::There { .. })).all(|one| {
             let id = one.identity.producer_id;
             if judged.contains(&id) {

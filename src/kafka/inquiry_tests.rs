@@ -69,7 +69,7 @@ fn the_leaders_last_sequence_tells_what_is_there_also_where_sequences_begin_agai
             let mut inquiry = inquiry(first, 4, 3, 0);
             assert_eq!(inquiry.on_producers(0, state(3, last)), Heard::GoOn);
             assert_eq!(fates(&inquiry), expected, "first {first}, last {last}");
-            assert!(inquiry.numbers_fit());
+            assert!(inquiry.numbers_fit(&[]));
         }
     }
 }
@@ -82,14 +82,14 @@ fn another_epoch_and_another_number_do_not_fit() {
         let mut inquiry = inquiry(sequence, 4, 2, 0);
         inquiry.on_producers(0, state(epoch, last));
         assert_eq!(fates(&inquiry), [Fate::Absent; 2]);
-        assert_eq!(inquiry.numbers_fit(), fits, "{epoch} {last} {sequence}");
+        assert_eq!(inquiry.numbers_fit(&[]), fits, "{epoch} {last} {sequence}");
     }
     // A newer epoch of the same producer: the older one's batches may lie before it.
     let mut newer = inquiry(10, 4, 1, 50);
     newer.on_producers(0, state(4, 0));
     assert_eq!(newer.question(), Some(Question::Fetch(50)));
     newer.on_fetched(&part(0, (50, 0), &[]));
-    assert_eq!((fates(&newer), newer.numbers_fit()), (vec![Fate::Absent], false));
+    assert_eq!((fates(&newer), newer.numbers_fit(&[])), (vec![Fate::Absent], false));
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn what_the_leader_does_not_know_is_looked_for_behind_the_last_acknowledged_batc
     assert_eq!(inquiry.question(), Some(Question::Fetch(62)));
     inquiry.on_fetched(&part(0, (90, 0), &[second, batch(identity(99), 4, 66)].concat()));
     assert_eq!(fates(&inquiry), [FOUND, FOUND, Fate::Absent], "the end as it was first seen is reached");
-    assert!(inquiry.numbers_fit(), "it takes any number of a producer that it does not know");
+    assert!(inquiry.numbers_fit(&[]), "it takes any number of a producer that it does not know");
 }
 
 #[test]
@@ -200,8 +200,10 @@ fn errors_that_pass_are_asked_again_of_whoever_leads_then() {
         assert_eq!(inquiry.on_producers(error, Vec::new()), Heard::Again);
         assert_eq!(inquiry.question(), Some(Question::Producers));
         inquiry.on_producers(0, Vec::new());
-        assert_eq!(inquiry.on_fetched(&part(error, (-1, -1), &[])), Heard::Again);
-        assert_eq!(inquiry.question(), Some(Question::Fetch(50)));
+        for _ in 0..100 {
+            assert_eq!(inquiry.on_fetched(&part(error, (-1, -1), &[])), Heard::Again);
+        }
+        assert_eq!(inquiry.question(), Some(Question::Fetch(50)), "for as long as it takes");
     }
 }
 

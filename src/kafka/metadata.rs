@@ -78,6 +78,11 @@ impl Brokers {
         self.list.get(at)
     }
 
+    /// What kept from trying them is over.
+    pub fn try_all_now(&mut self) {
+        self.list.iter_mut().for_each(|broker| broker.retry_at = Mono::default());
+    }
+
     /// When the next broker without a connection may be tried.
     pub fn next_try_at(&self) -> Option<Mono> {
         self.list.iter().filter(|broker| broker.conn.is_none()).map(|broker| broker.retry_at).min()

@@ -190,6 +190,13 @@ impl SinkSpec {
             overflow: Overflow::default(),
         }
     }
+
+    /// The same without credentials and TLS: what may be written down, and by which records find their way again after a password
+    /// was changed.
+    #[must_use]
+    pub fn without_security(&self) -> Self {
+        Self { security: Security::default(), ..self.clone() }
+    }
 }
 
 /// How a key becomes a partition. Without a key a lane sticks to one partition at a time.

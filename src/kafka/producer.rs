@@ -146,8 +146,8 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Takes batches from before a restart over, which are in `batches` (`ring::Batch::recover`): those that were sent then are
-    /// asked about before anything is sent. What is new goes on under `producer` from `next_sequence` on, if the broker still knows it.
+    /// Goes on where an earlier process ended. Its batches come into `batches` now or later (`ring::Batch::recover`): those that were
+    /// sent then are asked about before anything is sent. What is new goes on under `producer` from `next_sequence` on, if the broker still knows it.
     /// `scan_from`: an offset before which none of them can lie; -1: not known.
     pub fn resume(&mut self, producer: (i64, i16), next_sequence: i32, scan_from: i64) {
         self.producer = Some(producer);
@@ -168,8 +168,9 @@ impl Queue {
     }
 
     /// True if the broker must be asked about batches in doubt and is not asked yet.
-    pub const fn must_settle(&self) -> bool {
-        self.must_ask && self.in_flight == 0
+    pub fn must_settle<M: SlotMemory>(&self, ring: &Ring<M>) -> bool {
+        let unasked = || self.inquiry.is_none() && self.batches.iter().any(|id| ring.slot(*id).batch.unasked);
+        self.in_flight == 0 && (self.must_ask || unasked())
     }
 
     /// An offset of the partition before which nothing that is unresolved can lie; -1: not known.
@@ -196,6 +197,7 @@ impl Queue {
             match slot.state {
                 State::InFlight if cut => return Next::Nothing,
                 State::InFlight => {}
+                _ if slot.batch.unasked => return Next::Nothing,
                 _ if slot.batch.passed => {}
                 _ if cut && self.in_flight > 0 => return Next::Nothing,
                 _ if slot.pins > 0 => return Next::Nothing,
@@ -217,6 +219,11 @@ impl Queue {
         let slot = ring.slot_mut(id);
         let (memory, batch) = (slot.memory.bytes_mut(), &mut slot.batch);
         batch.reshape(memory, compressor)?;
+        // A part with more records than its batch has numbers left, after an array in front of it was cut, needs others: the broker
+        // must never see one number for two records.
+        if batch.identity.is_some() && batch.part_records > batch.covered {
+            batch.forget_identity();
+        }
         if idempotent && batch.identity.is_none() {
             let (producer_id, epoch) = self.producer?;
             batch.identity = Some(Identity { producer_id, epoch, sequence: self.next_sequence });
@@ -342,6 +349,7 @@ impl Queue {
 
     /// Carries out what waited for the last answer: asks about what is in doubt, or gives new numbers. Harmless at any time.
     pub fn settle<M: SlotMemory>(&mut self, ring: &mut Ring<M>, resolved: &mut Vec<Resolved>) {
+        self.must_ask |= self.must_settle(ring);
         if self.in_flight > 0 || self.inquiry.is_some() || !(self.draining || self.must_ask) {
             return;
         }
@@ -366,7 +374,7 @@ impl Queue {
         let mut wanted = Vec::new();
         for id in &self.batches {
             let batch = &mut ring.slot_mut(*id).batch;
-            batch.passed = false;
+            (batch.unasked, batch.passed) = (false, false);
             if let Some(identity) = batch.identity.filter(|_| batch.doubt) {
                 let timestamp_ms = batch.whole.base_timestamp_ms;
                 wanted.push(Wanted::new(*id, identity, batch.part_records, timestamp_ms, batch.attempt));
@@ -383,7 +391,6 @@ impl Queue {
         resolved: &mut Vec<Resolved>,
     ) {
         let Some(inquiry) = &mut self.inquiry else { return };
-        inquiry.lost();
         inquiry.failures += 1;
         inquiry.retry_at = patience.backoff.until(now, inquiry.failures, rng);
         self.stalled_since = self.stalled_since.or(Some(now));
@@ -405,7 +412,7 @@ impl Queue {
         self.denied = inquiry.wanted().iter().any(|one| matches!(one.fate(), Fate::Unknown | Fate::NotSeen));
         if inquiry.foreign {
             self.reset = Reset::Producer;
-        } else if !inquiry.numbers_fit() {
+        } else if !inquiry.numbers_fit(&self.preceded(ring, &inquiry)) {
             self.reset = self.reset.max_of(Reset::Epoch);
         }
         self.refused |= self.reset != Reset::No;
@@ -429,8 +436,22 @@ impl Queue {
             self.carry_out(ring, wanted, (again, refused), resolved);
         }
         if self.reset != Reset::No {
-            self.renumber(ring, resolved);
+            // A batch of an earlier process that came meanwhile is asked about first.
+            self.draining = true;
+            self.settle(ring, resolved);
         }
+    }
+
+    /// Producers with batches that are known not to be there, and go before those that were asked about.
+    fn preceded<M: SlotMemory>(&self, ring: &Ring<M>, inquiry: &Inquiry) -> Vec<i64> {
+        let asked = |id: &SlotId| inquiry.wanted().iter().any(|one| one.slot == *id);
+        let first = |id: i64| inquiry.wanted().iter().find(|one| one.identity.producer_id == id).map(|one| one.slot);
+        let before = |producer_id: i64| {
+            let mut earlier = self.batches.iter().take_while(|id| Some(**id) != first(producer_id));
+            earlier
+                .any(|id| !asked(id) && ring.slot(*id).batch.identity.is_some_and(|it| it.producer_id == producer_id))
+        };
+        inquiry.producer_ids().into_iter().filter(|id| before(*id)).collect()
     }
 
     /// The batch that the leader will recognise if it is sent once more; None: there is none, or this is not the time for it.

@@ -386,16 +386,51 @@ fn after_long_a_batch_in_doubt_is_asked_about_before_it_is_sent_again() {
         bench.lose_connection();
         bench.now = bench.now.plus_ms(silent_ms);
         bench.queue.mind_age(&bench.ring, bench.now, age_ms as i64);
-        assert_eq!(bench.queue.must_settle(), asks, "{silent_ms} {age_ms}");
+        assert_eq!(bench.queue.must_settle(&bench.ring), asks, "{silent_ms} {age_ms}");
         if asks {
             bench.queue.settle(&mut bench.ring, &mut bench.resolved);
             bench.tell(Some((0, 0)));
             bench.queue.mind_age(&bench.ring, bench.now, age_ms as i64);
-            assert!(!bench.queue.must_settle(), "once for each attempt that failed");
+            assert!(!bench.queue.must_settle(&bench.ring), "once for each attempt that failed");
             assert_eq!(bench.send(), bench.ids);
             bench.lose_connection();
             bench.queue.mind_age(&bench.ring, bench.now, age_ms as i64);
-            assert!(bench.queue.must_settle());
+            assert!(bench.queue.must_settle(&bench.ring));
         }
+    }
+}
+
+#[test]
+fn a_batch_of_an_earlier_process_that_comes_later_is_asked_about_too() {
+    let mut bench = Bench::resumed(&[5, 6]);
+    let later = bench.queue.batches.pop_back().expect("two");
+    bench.queue.settle(&mut bench.ring, &mut bench.resolved);
+    bench.tell(Some((0, 6)));
+    assert_eq!(bench.outcomes(), [Outcome::Delivered], "the leader has later ones");
+    bench.queue.batches.push_back(later);
+    assert_eq!(bench.send(), [], "not before it was asked about");
+    assert!(bench.queue.must_settle(&bench.ring));
+    bench.queue.settle(&mut bench.ring, &mut bench.resolved);
+    bench.tell(Some((0, 6)));
+    assert_eq!(bench.send(), [later]);
+    bench.answer(1, 0);
+    assert_eq!(bench.outcomes(), [Outcome::Delivered; 2]);
+}
+
+#[test]
+fn a_batch_that_comes_while_others_are_asked_about_keeps_its_numbers_or_is_asked_about_first() {
+    for last in [4, 2] {
+        let mut bench = Bench::resumed(&[5, 6]);
+        let later = bench.queue.batches.pop_back().expect("two");
+        bench.queue.settle(&mut bench.ring, &mut bench.resolved);
+        bench.queue.batches.push_back(later);
+        bench.tell(Some((0, last)));
+        assert_eq!(bench.outcomes(), [], "nothing is given up unasked");
+        bench.queue.settle(&mut bench.ring, &mut bench.resolved);
+        bench.tell(Some((0, last)));
+        let fits = last == 4;
+        assert_eq!(bench.queue.producer, Some((7, i16::from(!fits))));
+        bench.send();
+        assert_eq!(bench.numbers()[0], Some(if fits { (0, 5) } else { (1, 0) }));
     }
 }

@@ -118,6 +118,8 @@ pub struct Batch {
     /// True if an earlier process sent it without an identity, so that nobody can be asked, or if nobody would say: it is sent
     /// again, and counts as in doubt once it is acknowledged (it is there at least once).
     pub resent_blind: bool,
+    /// True if an earlier process sent it and the broker was not asked about it yet: nothing is sent before.
+    pub unasked: bool,
     /// True if the leader has it, and the acknowledgement of a batch behind it will tell that the replicas have it too.
     pub passed: bool,
     /// Refused for good, though an earlier attempt may be there.
@@ -173,6 +175,7 @@ impl Batch {
         self.identity = recovered.identity.filter(|_| self.sent);
         self.doubt = self.sent;
         self.resent_blind = self.sent && self.identity.is_none();
+        self.unasked = self.identity.is_some();
         self.skip_entries = recovered.skip_entries;
         let left = self.entries_left();
         let most = if recovered.part_entries == 0 { left } else { recovered.part_entries };
@@ -242,7 +245,7 @@ impl Batch {
         if anew {
             self.cut = Some(u64::MAX);
         }
-        (self.doubt, self.passed, self.refused, self.sent) = (false, false, None, false);
+        (self.doubt, self.unasked, self.passed, self.refused, self.sent) = (false, false, false, None, false);
         (self.failures, self.wire, self.attempt, self.first_sent) = (0, None, None, None);
     }
 
@@ -278,7 +281,11 @@ impl Batch {
 
     /// Its numbers are of no use any more: it was never appended under them, or they are not this cluster's.
     pub fn forget_identity(&mut self) {
-        (self.identity, self.covered, self.doubt, self.passed) = (None, 0, false, false);
+        (self.identity, self.covered, self.doubt, self.unasked, self.passed) = (None, 0, false, false, false);
+        // What an attempt without a number may have done stays.
+        if !self.resent_blind {
+            (self.sent, self.attempt) = (false, None);
+        }
     }
 }
 

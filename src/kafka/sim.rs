@@ -115,6 +115,8 @@ pub struct Sim {
     pub first_broker: i32,
     /// What the answers to an inquiry ask for.
     pub throttle_inquiries_ms: i32,
+    /// Fetch answers that somebody else leads.
+    pub leaderless_for_fetch: bool,
     pub down: Vec<i32>,
     pub ranges: Vec<ApiRange>,
     /// Produce answers this, always; nothing is appended.
@@ -169,6 +171,7 @@ impl Sim {
             brokers: 3,
             first_broker: 1,
             throttle_inquiries_ms: 0,
+            leaderless_for_fetch: false,
             down: Vec::new(),
             ranges: all_versions(),
             forced_error: None,
@@ -664,6 +667,7 @@ impl Sim {
         let nothing = Partition::default();
         let (error, partition) = match partition {
             _ if deny_read => (29, &nothing),
+            _ if self.leaderless_for_fetch && matches!(asked.body, Body::Fetch(_)) => (6, &nothing),
             Some(partition) if partition.leader != broker => (6, &nothing),
             Some(partition) => (weather, partition),
             None => (3, &nothing),

@@ -113,10 +113,12 @@ impl Sink {
     }
 }
 
-/// A cluster's id as a number that stays (FNV-1a, 64 bits): whether a batch was sent to this cluster shows by it. Never 0.
+/// A cluster's id as a number that stays (FNV-1a, 64 bits, folded to 32 so that it takes four bytes beside a batch): whether a batch
+/// was sent to this cluster shows by it. Never 0.
 pub fn cluster_hash(id: &str) -> u64 {
     let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    id.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, mix).max(1)
+    let hash = id.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, mix);
+    (hash >> 32 ^ hash & 0xffff_ffff).max(1)
 }
 
 #[cfg(test)]
@@ -125,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_hash_is_fnv_1a_so_that_it_stays_from_version_to_version() {
-        assert_eq!(cluster_hash("a"), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(cluster_hash("foobar"), 0x8594_4171_f739_67e8);
+        assert_eq!(cluster_hash("a"), 0xaf63_dc4c ^ 0x8601_ec8c);
+        assert_eq!(cluster_hash("foobar"), 0x8594_4171 ^ 0xf739_67e8);
     }
 }

@@ -200,7 +200,14 @@ pub fn explain(error: &Error, host: &str) -> String {
             | AlertDescription::DecryptError
             | AlertDescription::AccessDenied
             | AlertDescription::HandshakeFailure,
-        ) => "the broker asks for a client certificate that it trusts: see tls.client_cert and tls.client_key",
+        ) => {
+            "the broker asks for a client certificate that it trusts: see tls.client_cert and tls.client_key (on the command line: --tls-cert, --tls-key)"
+        }
+        // Kafka 2.8 sends that alert so that it cannot be read.
+        Error::DecryptError => {
+            "perhaps the broker asks for a client certificate that it trusts: see tls.client_cert and tls.client_key (on the \
+             command line: --tls-cert, --tls-key)"
+        }
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "that is not TLS: is it a TLS listener, and the right port?"
         }
@@ -214,7 +221,7 @@ fn explain_certificate(error: &CertificateError, host: &str) -> String {
     match error {
         CertificateError::UnknownIssuer => format!(
             "{host}'s certificate is signed by an authority that is not trusted here; name it in tls.ca, or in \
-             apisix.ssl.ssl_trusted_certificate"
+             apisix.ssl.ssl_trusted_certificate (on the command line: --tls-ca)"
         ),
         CertificateError::BadSignature => format!(
             "{host}'s certificate is signed by an authority of a name that is trusted here, with another key: name the one \

@@ -15,6 +15,7 @@ use super::settings::Settings;
 use super::ship::Ship;
 use super::spool::{RecoveredLane, Spool};
 use crate::base::counters::{CoreCounters, Counter};
+use crate::base::limits;
 use crate::config::publish::{Board, Stage};
 use crate::http::date::imf_fixdate;
 use crate::io::bell::BellEar;
@@ -34,8 +35,6 @@ const POOL_SWEEP_MS: u64 = 1_000;
 /// Milliseconds of the shutdown timeout, at most, that are kept for flushing records once exchanges had theirs (a quarter of it, if
 /// that is less).
 const FLUSH_MS: u64 = 5_000;
-/// Milliseconds that a shutdown may take, behind its timeout, to write to the spool what Kafka did not take.
-const STOW_MS: u64 = 5_000;
 /// Times that a core looks, 5 ms apart, whether exchanges that it ended have ended.
 const CUT_LOOKS: usize = 20;
 /// Milliseconds to wait after an accept that failed for want of descriptors or memory.
@@ -112,7 +111,7 @@ pub fn run(start: Start) -> io::Result<Left> {
     driver::run(start.settings.driver, async move {
         let (core, mut ear) = Core::new(start)?;
         for listener in 0..core.listeners.len() {
-            for _ in 0..crate::base::limits::ACCEPTS_PER_LISTENER {
+            for _ in 0..limits::ACCEPTS_PER_LISTENER {
                 monoio::spawn(Rc::clone(&core).accept(listener));
             }
         }
@@ -311,7 +310,7 @@ impl Core {
             monoio::time::sleep(Duration::from_millis(5)).await;
         }
         if self.board.stage() != Stage::Exit {
-            self.ship.stow(self.clock.mono().plus_ms(STOW_MS)).await;
+            self.ship.stow(self.clock.mono().plus_ms(limits::STOW_MS)).await;
         }
         let now = self.clock.now();
         self.ship.with(|shipper| shipper.give_up(now));

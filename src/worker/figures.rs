@@ -9,7 +9,9 @@ impl Ship {
     pub fn publish(&self, last: bool) {
         self.board.post_figures(self.core, last, |counters, sinks| {
             self.put_records(counters);
-            self.put_spool(counters);
+            if let Some(spool) = &self.spool {
+                spool.publish(counters);
+            }
             self.shipper.borrow().figures(sinks);
             let in_flight = sinks.iter().map(|sink| sink.in_flight).sum();
             counters.set(Counter::BatchesInFlight, in_flight);
@@ -42,24 +44,6 @@ impl Ship {
             (Counter::RingSlots, stats.slots),
             (Counter::BrokerConnections, stats.connections),
             (Counter::HeldResponses, self.waiters.count() as u64),
-        ];
-        for (counter, value) in numbers {
-            counters.set(counter, value);
-        }
-    }
-
-    fn put_spool(&self, counters: &CoreCounters) {
-        let Some(spool) = &self.spool else { return };
-        let gauges = spool.gauges();
-        let now_ms = self.clock.now().wall.unix_ms() as i64;
-        let age_ms = gauges.oldest_ms.map_or(0, |made_ms| now_ms.saturating_sub(made_ms));
-        let numbers = [
-            (Counter::SpoolBytes, gauges.bytes),
-            (Counter::SpoolLimit, gauges.limit_bytes),
-            (Counter::SpoolFrames, gauges.frames),
-            (Counter::SpoolEntries, gauges.entries),
-            (Counter::SpoolAge, u64::try_from(age_ms).unwrap_or(0) / 1_000),
-            (Counter::SpoolFull, u64::from(gauges.full)),
         ];
         for (counter, value) in numbers {
             counters.set(counter, value);

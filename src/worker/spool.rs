@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::base::Mono;
+use crate::base::counters::{CoreCounters, Counter};
 use crate::config::lane_registry::{self, StoredLane};
 use crate::io::clock::Clock;
 use crate::io::files::{self, DataFile};
@@ -510,6 +511,19 @@ impl Spool {
             limit_bytes: self.options.limit_bytes,
             full: store.is_full() || self.is_paused() || self.clock.mono() < self.failing_until.get(),
         }
+    }
+
+    /// Copies its numbers to where the metrics endpoint reads them.
+    pub fn publish(&self, counters: &CoreCounters) {
+        let gauges = self.gauges();
+        let now_ms = self.clock.now().wall.unix_ms() as i64;
+        let oldest_s = gauges.oldest_ms.map_or(0, |oldest_ms| (now_ms - oldest_ms).max(0) as u64 / 1_000);
+        counters.set(Counter::SpoolBytes, gauges.bytes);
+        counters.set(Counter::SpoolLimit, gauges.limit_bytes);
+        counters.set(Counter::SpoolBatches, gauges.frames);
+        counters.set(Counter::SpoolEntries, gauges.entries);
+        counters.set(Counter::SpoolOldestSeconds, oldest_s);
+        counters.set(Counter::SpoolFull, u64::from(gauges.full));
     }
 
     /// What of each lane is in it.

@@ -9,7 +9,7 @@ use devbroker::batch::make::{NOBODY, packed, zigzag};
 use devbroker::{Api, Broker, Options};
 use serde_json::{Value, json};
 use tollgate::control::audit::{AuditArgs, Verdict, audit};
-use tollgate::control::records::{From, KafkaReader, Record};
+use tollgate::control::records::{Access, From, KafkaReader, Record};
 use tollgate::kafka::trace::{HEADER_NAME, Stamp};
 
 use crate::support::client::get;
@@ -21,7 +21,8 @@ fn run<T>(work: impl Future<Output = T>) -> T {
 }
 
 fn audited(broker: &Broker, topic: &str, json: bool) -> (Verdict, String) {
-    let args = AuditArgs { brokers: vec![broker.addr().to_string()], topic: topic.into(), from: From::Beginning, json };
+    let brokers = vec![broker.addr().to_string()];
+    let args = AuditArgs { brokers, access: Access::default(), topic: topic.into(), from: From::Beginning, json };
     let mut out = Vec::new();
     let verdict = run(audit(args, &mut out, &mut |_| {})).expect("it can be read");
     (verdict, String::from_utf8(out).expect("text"))

@@ -49,16 +49,13 @@ fn refused_for_now_at_the_head_of_five_keeps_their_order() {
     ];
     in_parallel(&first, |fault| {
         let rig = Rig::warm(&Plan::default());
-        // The others wait behind this one until five are in flight; those behind a gap are answered with 45.
-        rig.produce_faults(&[Fault::Delay(Duration::from_millis(150)), fault.clone()]);
-        rig.send(12);
+        // Those behind a gap are answered with 45.
+        rig.send_with_five_in_flight(&[Fault::Pass, fault.clone()]);
         rig.assert_whole();
-        assert_eq!(rig.requests(Api::Produce)[1].behind, 4, "five were in flight");
         let log = rig.broker.appended(&rig.topic, 0);
-        assert!(
-            log.iter().all(|batch| batch.epoch == 0),
-            "{fault:?}: a gap in the window is no reason for a new epoch"
-        );
+        let is_first = log.iter().all(|batch| batch.epoch == 0);
+        assert!(is_first, "{fault:?}: a gap in the window is no reason for a new epoch");
+        assert!(rig.carriers(3).len() > 1 || *fault == Fault::ErrorAfter(7) || *fault == Fault::ErrorAfter(20));
     });
 }
 
@@ -72,7 +69,12 @@ fn refused_for_good_is_counted_and_said_and_what_follows_is_delivered() {
         assert_eq!(counts.lost, rig.sent() / 2, "{error}: {counts:?}");
         rig.send(1);
         rig.wait_settled();
-        assert_eq!(rig.carriers(rig.sent() - 2).len(), 1, "{error}: not tried again");
+        let (refused, next) = (rig.carriers(rig.sent() - 2).len(), rig.carriers(rig.sent() - 1).len());
+        assert_eq!(
+            (refused, next),
+            (1, 1),
+            "{error}: not tried again, and the next is not refused for the number it leaves"
+        );
     }
     let lost = REFUSED.len() as u64;
     let expected = Counts { accepted: 1 + 2 * lost, delivered: 1 + lost, lost, ..Counts::default() };
@@ -88,12 +90,11 @@ fn refused_for_good_is_counted_and_said_and_what_follows_is_delivered() {
 #[test]
 fn refused_for_good_in_the_middle_of_five_takes_no_other_along() {
     let rig = Rig::warm(&Plan::default());
-    rig.produce_faults(&[Fault::Delay(Duration::from_millis(150)), Fault::Pass, Fault::Error(87)]);
-    rig.send(12);
+    rig.send_with_five_in_flight(&[Fault::Pass, Fault::Pass, Fault::Error(87)]);
     let counts = rig.wait_settled();
     assert_eq!((counts.lost, counts.in_doubt, counts.delivered), (1, 0, 12));
     assert_eq!(rig.logged(), (0..13).filter(|n| *n != 3).collect::<Vec<_>>());
-    assert_eq!(rig.requests(Api::Produce)[1].behind, 4, "five were in flight");
+    assert!(rig.carriers(4).len() > 1, "what was behind it was sent again");
 }
 
 #[test]

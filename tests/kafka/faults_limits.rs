@@ -60,7 +60,8 @@ fn silence_that_the_greeting_asks_for_is_kept_too() {
 #[test]
 fn queue_is_bounded_while_the_broker_asks_for_silence() {
     let ring = json!({"bytes": 262_144, "slot_bytes": 65_536});
-    let rig = Rig::warm(&Plan { tollgate: json!({"ring": ring}), ..Plan::kafka(json!({"batch_bytes": 65_536})) });
+    let tollgate = json!({"ring": ring, "spool": {"path": "none"}});
+    let rig = Rig::warm(&Plan { tollgate, ..Plan::kafka(json!({"batch_bytes": 65_536})) });
     rig.produce_faults(&[Fault::Throttle(SILENCE)]);
     rig.send(1);
     rig.wait_delivered(2);
@@ -161,7 +162,8 @@ fn one_node_of_three_that_stands_still_does_not_hold_up_the_others() {
 fn end_comes_by_its_deadline_with_the_window_full_and_says_what_is_missing() {
     in_parallel(&["async", "sync"], |producer_type| {
         let mut rig = Rig::warm(&Plan {
-            tollgate: json!({"shutdown_timeout_ms": 1000}),
+            // Without a place to keep them.
+            tollgate: json!({"shutdown_timeout_ms": 1000, "spool": {"path": "none"}}),
             ..Plan::plugin(json!({"producer_type": producer_type}))
         });
         rig.broker.set_frozen(1, true);

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use devbroker::{Api, Fault, ProducerState};
 
+use serde_json::json;
+
 use crate::rig::{Plan, Rig, in_parallel};
 use crate::support::wait_for;
 
@@ -106,7 +108,7 @@ fn broker_that_forgot_a_producer_with_nothing_in_doubt_takes_what_comes() {
 }
 
 #[test]
-#[ignore = "waits for the inquiry: branch w-inq"]
+#[ignore = "sent again unasked: only what is an hour old is asked about first (w-inq), and no broker forgets sooner by itself"]
 fn answers_lost_and_the_producer_forgotten_doubles_nothing() {
     // An unknown producer may start anywhere: sent again unasked, the five would be appended twice.
     let rig = Rig::warm(&Plan::default());
@@ -120,23 +122,24 @@ fn answers_lost_and_the_producer_forgotten_doubles_nothing() {
 
 #[test]
 #[ignore = "waits for the inquiry: branch w-inq"]
-fn refused_number_of_what_was_never_appended_is_asked_about_and_sent_anew() {
+fn refused_number_of_what_was_never_appended_is_asked_about_and_arrives() {
     let rig = Rig::warm(&Plan::default());
     rig.produce_faults(&[Fault::Cut, Fault::Error(OUT_OF_ORDER)]);
     rig.send(1);
     rig.assert_whole();
-    assert_eq!(identities(&rig)[1].1, 1, "the broker said that it was never there: a new epoch is safe");
+    // The broker expects its very number: there is no need for another.
+    rig.assert_same_bytes(1);
     assert!(!rig.requests(Api::DescribeProducers).is_empty());
 }
 
 #[test]
 #[ignore = "waits for the inquiry: branch w-inq"]
-fn refused_number_of_what_was_appended_is_asked_about_and_not_sent_again() {
+fn refused_number_of_what_was_appended_is_asked_about_and_not_doubled() {
     let rig = Rig::warm(&Plan::default());
     rig.produce_faults(&[Fault::CutAnswer(0), Fault::Error(OUT_OF_ORDER)]);
     rig.send(1);
     rig.assert_whole();
-    rig.assert_repeated(1, 2);
+    rig.assert_same_bytes(1);
     rig.send(5);
     rig.assert_whole();
     assert!(!rig.requests(Api::DescribeProducers).is_empty());
@@ -153,7 +156,7 @@ fn refused_number_where_the_broker_forgot_is_looked_for_in_the_log() {
     wait_for("it is appended", || rig.broker.offsets(&rig.topic, 0).filter(|(_, next)| *next == 2));
     rig.broker.expire_producers();
     rig.assert_whole();
-    rig.assert_repeated(1, 2);
+    rig.assert_same_bytes(1);
 }
 
 #[test]
@@ -172,7 +175,7 @@ fn refused_number_is_never_given_anew_while_nobody_can_say() {
         rig.send(1);
         let counts = rig.wait_settled();
         assert_eq!((counts.in_doubt, counts.lost), (1, 0), "{refusal:?}");
-        assert_eq!(rig.lines("may or may not be in Kafka"), 1, "{}", rig.gateway.log());
+        assert_eq!(rig.lines("1 records may"), 1, "{}", rig.gateway.log());
         rig.send(5);
         rig.wait_delivered(6);
         rig.broker.script().clear();
@@ -182,4 +185,19 @@ fn refused_number_is_never_given_anew_while_nobody_can_say() {
         assert_eq!(rig.logged(), (0..7).collect::<Vec<_>>(), "{refusal:?}: once");
         rig.assert_repeated(1, 2);
     });
+}
+
+#[test]
+fn acks_of_the_leader_alone_are_delivered_at_least_once() {
+    let rig = Rig::warm(&Plan::plugin(json!({"required_acks": 1})));
+    rig.produce_faults(&[Fault::CutAnswer(0), Fault::Pass, Fault::Cut, Fault::ErrorAfter(7), Fault::Error(6)]);
+    rig.send(30);
+    rig.wait_delivered(31);
+    assert_eq!(rig.wait_settled().lost, 0);
+    let mut logged = rig.logged();
+    assert!(logged.len() > 31, "that is what an idempotent producer is for");
+    logged.sort_unstable();
+    logged.dedup();
+    assert_eq!(logged, (0..31).collect::<Vec<_>>());
+    assert!(rig.broker.appended(&rig.topic, 0).iter().all(|batch| batch.producer_id == -1));
 }

@@ -63,9 +63,7 @@ fn only_an_entry_that_alone_is_too_large_is_lost_and_its_size_is_named() {
 #[test]
 fn entry_too_large_in_the_middle_of_five_takes_no_other_along() {
     let rig = Rig::warm(&Plan::default());
-    let delay = Fault::Delay(Duration::from_millis(150));
-    rig.produce_faults(&[delay, Fault::Pass, Fault::Error(TOO_LARGE)]);
-    rig.send(12);
+    rig.send_with_five_in_flight(&[Fault::Pass, Fault::Pass, Fault::Error(TOO_LARGE)]);
     let counts = rig.wait_settled();
     assert_eq!((counts.lost, counts.in_doubt), (1, 0));
     assert_eq!(rig.logged(), (0..13).filter(|n| *n != 3).collect::<Vec<_>>());

@@ -10,6 +10,7 @@ mod faults_answers;
 mod faults_errors;
 mod faults_leaders;
 mod faults_limits;
+mod faults_mixed;
 mod faults_sequences;
 mod faults_sizes;
 mod faults_versions;

@@ -180,7 +180,7 @@ fn nothing_listening_and_what_is_not_a_kafka_are_told_apart() {
     assert!(error.contains("refuses connections") && error.contains(&free.port().to_string()), "{error}");
     let answers: [(&'static [u8], &str); 4] = [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "speaks HTTP"),
-        (b"\x15\x03\x03\x00\x02\x02\x46", "wants TLS"),
+        (b"\x15\x03\x03\x00\x02\x02\x46", "speaks TLS: ask with --tls"),
         (b"", "closed the connection at the first question"),
         (b"\x00\x00\x00\x08\x00\x00\x00\x09aaaa", "not asked"),
     ];

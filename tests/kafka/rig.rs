@@ -238,6 +238,17 @@ impl Rig {
         }
     }
 
+    /// Makes twelve requests while the broker stands still, so that five batches are in flight when it goes on and meets the faults.
+    pub fn send_with_five_in_flight(&self, faults: &[Fault]) {
+        let sent = || self.gateway.metric("tollgate_kafka_batches_sent_total");
+        let before = sent();
+        self.broker.set_frozen(1, true);
+        self.produce_faults(faults);
+        self.send(12);
+        wait_for("five batches are sent", || (sent() == before + 5).then_some(()));
+        self.broker.set_frozen(1, false);
+    }
+
     /// Requests of one kind, oldest first.
     pub fn requests(&self, api: Api) -> Vec<Seen> {
         self.broker.requests().into_iter().filter(|seen| seen.api == api).collect()
@@ -252,9 +263,13 @@ impl Rig {
 
     /// The entry was sent so often, each time in the same bytes.
     pub fn assert_repeated(&self, number: u64, times: usize) {
-        let carriers = self.carriers(number);
-        assert_eq!(carriers.len(), times, "how often entry {number} was sent");
-        let mut bytes: Vec<_> = carriers.iter().map(|seen| seen.batches[0].bytes.clone()).collect();
+        assert_eq!(self.carriers(number).len(), times, "how often entry {number} was sent");
+        self.assert_same_bytes(number);
+    }
+
+    /// However often the entry was sent, it was in the same bytes.
+    pub fn assert_same_bytes(&self, number: u64) {
+        let mut bytes: Vec<_> = self.carriers(number).iter().map(|seen| seen.batches[0].bytes.clone()).collect();
         bytes.dedup();
         assert_eq!(bytes.len(), 1, "entry {number} was sent again in other bytes");
     }

@@ -4,7 +4,7 @@ use devbroker::batch::make::{NOBODY, batch};
 use devbroker::{Api, Broker, Fault, Options};
 use std::io::{self, Write};
 use std::time::Duration;
-use tollgate::control::records::From;
+use tollgate::control::records::{Access, From};
 use tollgate::control::topics::{Style, TailArgs, TopicsArgs, tail, topics};
 
 fn broker() -> Broker {
@@ -22,6 +22,7 @@ fn broker() -> Broker {
 fn args(broker: &Broker) -> TailArgs {
     TailArgs {
         brokers: vec![broker.addr().to_string()],
+        access: Access::default(),
         topic: "test".into(),
         from: From::Beginning,
         follow: false,
@@ -85,7 +86,12 @@ fn topics_shows_offsets_sizes_and_the_newest_time() {
     let broker = broker();
     broker.create_topic("empty", 1).unwrap();
     let mut out = Vec::new();
-    let args = TopicsArgs { brokers: vec![broker.addr().to_string()], topics: Vec::new(), internal: false };
+    let args = TopicsArgs {
+        brokers: vec![broker.addr().to_string()],
+        access: Access::default(),
+        topics: Vec::new(),
+        internal: false,
+    };
     run(topics(args.clone(), &mut out)).unwrap();
     let text = String::from_utf8(out).unwrap();
     let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -104,7 +110,12 @@ fn topics_says_why_sizes_are_not_known() {
     let broker = broker();
     broker.script().push(Api::DescribeLogDirs, Fault::Error(31));
     let mut out = Vec::new();
-    let args = TopicsArgs { brokers: vec![broker.addr().to_string()], topics: Vec::new(), internal: false };
+    let args = TopicsArgs {
+        brokers: vec![broker.addr().to_string()],
+        access: Access::default(),
+        topics: Vec::new(),
+        internal: false,
+    };
     run(topics(args, &mut out)).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert!(text.contains("not all sizes are known: not allowed"), "{text}");

@@ -84,6 +84,26 @@ fn waits_for_the_acknowledgement<T>(logged: &Logged, exchange: impl FnOnce() -> 
     outcome
 }
 
+/// Also against a real Kafka, where one is named.
+#[test]
+fn whoever_has_a_response_finds_its_record_in_kafka() {
+    for more in [json!({}), json!({"batch_max_size": 1_000}), json!({"compression": "lz4", "key": "k"})] {
+        let logged = Logged::without_route(&Setup::default(), Upstream::saying("hello"));
+        logged.kafka.create_topic(&logged.topic, 2);
+        let mut plugin = held(&more);
+        plugin["ack_timeout"] = json!(60);
+        logged.put_route(&plugin);
+        let mut client = logged.gateway.connect();
+        for number in 0..5 {
+            let path = format!("/{number}");
+            assert_eq!(client.exchange(get(&path)).status, 200);
+            let there = entries(&logged.kafka.records(&logged.topic));
+            let there = there.into_iter().flat_map(|value| value.as_array().cloned().unwrap_or(vec![value]));
+            assert!(said(&there.collect::<Vec<_>>()).contains(&(path.clone(), 200)), "{path} {more}");
+        }
+    }
+}
+
 #[test]
 fn a_response_comes_when_kafka_has_its_record_and_not_before() {
     let logged = holding(Upstream::saying("hello"), &json!({}));
@@ -425,7 +445,7 @@ fn a_response_does_not_wait_for_a_logger_whose_filter_says_no() {
 
 /// Ends the gateway while a response waits for a Kafka that says nothing more.
 fn stopped(policy: &str) -> (u16, String) {
-    let config = json!({"tollgate": {"shutdown_timeout_ms": 2_000}});
+    let config = json!({"tollgate": {"shutdown_timeout_ms": 3_000}});
     let plugin = json!({"ack_timeout": 60, "on_log_failure": policy});
     let mut logged = holding_with(config, Upstream::saying("hello"), &plugin);
     silence_next(&logged);

@@ -15,6 +15,7 @@ mod default_entry;
 mod entries;
 mod formats;
 mod held;
+mod kept;
 mod partitions;
 mod security;
 mod stopping;

@@ -1,15 +1,18 @@
 //! SASL and TLS against a real Kafka: one that `tools/kafka up --sasl --tls --reauth-ms 4000` started, whose plain address
-//! `TOLLGATE_TEST_KAFKA_SECURE=HOST:PORT` names, with its certificates in `TOLLGATE_TEST_KAFKA_CERTS`. Without them nothing is
-//! tested here: no other broker of ours speaks either.
+//! `TOLLGATE_TEST_KAFKA_SECURE=HOST:PORT` names, with its certificates in `TOLLGATE_TEST_KAFKA_CERTS`. Without them only
+//! what needs no Kafka is tested: no other broker of ours speaks either.
 
+use std::io::Read;
+use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::kafka::new_topic;
 use crate::support::upstream::ok;
-use crate::support::{Gateway, Kafka, Setup, Upstream, wait_for, wait_until};
+use crate::support::{Gateway, Kafka, PATIENCE, Setup, Upstream, wait_for, wait_until};
 
 /// From the plain port to the others, as tools/kafka lays them out.
 const SASL: u16 = 10;
@@ -167,7 +170,7 @@ fn what_is_refused_is_said_with_the_broker_and_what_to_do_and_requests_go_on() {
         ),
         (
             secure.attributes(MUTUAL_TLS, None, Some(secure.trusting())),
-            "failed to do SSL handshake with localhost:PORT: received fatal alert",
+            "the broker asks for a client certificate that it trusts",
         ),
         (secure.attributes(0, None, Some(json!({}))), "failed to do SSL handshake with localhost:PORT: "),
         (
@@ -229,6 +232,101 @@ fn sessions_are_renewed_under_load_and_no_connection_is_lost() {
     }
     let log = gateway.log();
     assert!(!log.contains("ERROR") && !log.contains("failed"), "{log}");
+}
+
+#[test]
+fn a_listener_that_never_answers_the_tls_handshake_is_left_in_time_and_requests_go_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let plugin = json!({"brokers": [{"host": "127.0.0.1", "port": port}], "tls": {}, "kafka_topic": new_topic(), "batch_max_size": 1});
+    let upstream = Upstream::saying("hello");
+    let setup = Setup::with(json!({"tollgate": {"shutdown_timeout_ms": 1000, "kafka": {"connect_timeout_ms": 300}}}));
+    let mut gateway = gateway_with(&upstream, &setup, &[plugin]);
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/0").status, 200);
+    }
+    wait_for("it is said", || gateway.log().contains("no answer in time").then_some(()));
+    // It is tried again: each time the one before was let go.
+    listener.set_nonblocking(true).expect("a socket");
+    let mut taken = Vec::new();
+    wait_for("more tries", || {
+        taken.extend(listener.accept().ok());
+        (taken.len() >= 4).then_some(())
+    });
+    for (mut one, _) in taken.into_iter().take(3) {
+        one.set_nonblocking(false).and_then(|()| one.set_read_timeout(Some(PATIENCE))).expect("a socket");
+        let mut said = Vec::new();
+        one.read_to_end(&mut said).expect("let go within the connect timeout");
+        assert_eq!(said.first(), Some(&0x16), "a TLS handshake was begun");
+    }
+    gateway.terminate();
+    assert_eq!(gateway.wait_end().code(), Some(1), "losing records is no success");
+}
+
+/// `tollgate topics` with these words and the password in the environment.
+fn topics(secure: &Secure, step: u16, words: &[&str], password: &str) -> (bool, String) {
+    let address = format!("localhost:{}", secure.kafka.address().port() + step);
+    let out = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+        .args(["topics", "--kafka", &address, "--internal"])
+        .args(words)
+        .env("SECRET", password)
+        .output()
+        .expect("cargo built it");
+    (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+}
+
+#[test]
+fn the_commands_that_read_get_in_as_the_gateway_does_and_say_why_not() {
+    let Some(secure) = Secure::named() else { return };
+    let path = |name: &str| secure.certificates.join(name).to_string_lossy().into_owned();
+    let (authority, certificate, key) = (path("ca.pem"), path("client.crt"), path("client.key"));
+    let bob = ["--user", "bob", "--password-env", "SECRET"];
+    let alice = ["--user", "alice", "--password-env", "SECRET", "--sasl-mechanism", "SCRAM-SHA-512"];
+    let trust = ["--tls-ca", authority.as_str()];
+    let own = ["--tls-cert", certificate.as_str(), "--tls-key", key.as_str()];
+    for (step, words, password) in [
+        (SASL, bob.to_vec(), "bob-secret"),
+        (SASL, alice.to_vec(), "alice-secret"),
+        (TLS, trust.to_vec(), ""),
+        (EXPIRED_TLS, vec!["--tls-no-verify"], ""),
+        (MUTUAL_TLS, [&trust[..], &own].concat(), ""),
+        (SASL_TLS, [&trust[..], &alice].concat(), "alice-secret"),
+    ] {
+        let (good, said) = topics(&secure, step, &words, password);
+        assert!(good, "{words:?}: {said}");
+    }
+    for (step, words, expected) in [
+        (SASL, bob.to_vec(), "failed to do PLAIN auth with localhost:"),
+        (SASL, alice.to_vec(), "failed to do SCRAM-SHA-512 auth with localhost:"),
+        (SASL, vec![], "does it want SASL"),
+        (TLS, vec![], "speaks TLS"),
+        (TLS, vec!["--tls-ca", certificate.as_str()], "failed to do SSL handshake with localhost:"),
+        (EXPIRED_TLS, trust.to_vec(), "has expired"),
+        (MUTUAL_TLS, trust.to_vec(), "asks for a client certificate"),
+        (0, trust.to_vec(), "is it a TLS listener?"),
+    ] {
+        let (good, said) = topics(&secure, step, &words, "wrong-secret");
+        assert!(!good && said.contains(expected) && !said.contains("wrong-secret"), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn a_corrected_password_takes_along_what_was_held() {
+    let Some(secure) = Secure::named() else { return };
+    let plugin = secure.attributes(SASL, Some(("PLAIN", "bob", "wrong-secret")), None);
+    let upstream = Upstream::saying("hello");
+    let mut gateway = gateway_with(&upstream, &Setup::default(), std::slice::from_ref(&plugin));
+    assert_eq!(gateway.get("/0").status, 200);
+    wait_for("it is said", || gateway.log().contains("failed to do PLAIN auth").then_some(()));
+    let mut right = plugin.clone();
+    right["brokers"][0]["sasl_config"]["password"] = "bob-secret".into();
+    let object = json!({"type": "roundrobin", "nodes": {upstream.node(): 1}});
+    gateway.admin().put("routes/0", &json!({"uri": "/0", "upstream": object, "plugins": {"kafka-logger": right}}));
+    assert_eq!(gateway.get("/0").status, 200);
+    wait_for("it is said again", || gateway.log().contains("answer again").then_some(()));
+    gateway.terminate();
+    assert_eq!(gateway.wait_end().code(), Some(0), "nothing is lost:\n{}", gateway.log());
+    assert_eq!(secure.kafka.records(plugin["kafka_topic"].as_str().expect("a name")).len(), 2);
 }
 
 #[test]

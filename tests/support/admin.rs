@@ -26,6 +26,18 @@ impl Admin {
         self.address
     }
 
+    /// True if it answers and takes our key. Somebody else who took the port may answer anything, or nothing.
+    pub fn answers(&self) -> bool {
+        let request = format!(
+            "GET /apisix/admin/routes HTTP/1.1\r\nHost: admin\r\nX-API-KEY: {KEY}\r\nConnection: close\r\n\r\n"
+        );
+        let answer = Client::try_connect(self.address).and_then(|mut client| {
+            client.try_send(request)?;
+            client.try_response()
+        });
+        answer.is_ok_and(|response| response.status == 200)
+    }
+
     /// Any call: status and body, `Null` if the body is not JSON.
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let body = body.map(Value::to_string).unwrap_or_default();

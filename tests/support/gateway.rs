@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -80,7 +80,11 @@ impl Setup {
                 "admin_key": [{"name": "admin", "key": KEY, "role": "admin"}],
             }},
             "nginx_config": {"worker_processes": self.workers, "error_log_level": "info"},
-            "tollgate": {"data_dir": scratch.path().join("data").to_string_lossy()},
+            // The default is a directory in /dev/shm, which would outlive a gateway that a test kills.
+            "tollgate": {
+                "data_dir": scratch.path().join("data").to_string_lossy(),
+                "ring": {"path": scratch.path().join("ring").to_string_lossy()},
+            },
         });
         merge(&mut config, &self.config);
         // JSON is YAML.
@@ -156,8 +160,7 @@ impl Gateway {
                 return Some(Err(format!("it ended with {status}:\n{}", self.log())));
             }
             let is_up = |address| TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok();
-            let answers = is_up(self.admin) && self.admin().call("GET", "routes", None).0 == 200;
-            (answers && is_up(self.proxy)).then_some(Ok(()))
+            (self.admin().answers() && is_up(self.proxy)).then_some(Ok(()))
         });
         ready.unwrap_or_else(|| Err(format!("it does not serve:\n{}", self.log())))
     }
@@ -244,10 +247,33 @@ impl Gateway {
         wait_for("the gateway ends", || self.child.try_wait().expect("our child"))
     }
 
-    /// Ends it as a crash would, and starts it again on the same data and ports.
-    pub fn crash_and_restart(&mut self) {
+    /// Ends it as a crash would.
+    pub fn crash(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Starts it again, with another setup, on the same data and ports.
+    pub fn restart_with(&mut self, setup: &Setup) {
+        let text = setup.yaml(&self.scratch, self.proxy, [self.admin, self.metrics]);
+        fs::write(self.config(), text).expect("a directory of ours");
+        self.child = spawn(&self.scratch);
+        self.wait_ready().unwrap_or_else(|text| panic!("the gateway does not start again: {text}"));
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.scratch.path().join("config.yaml")
+    }
+
+    /// The directory with everything that it keeps.
+    pub fn place(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Ends it as a crash would, and starts it again on the same data and ports.
+    pub fn crash_and_restart(&mut self) {
+        self.crash();
         self.child = spawn(&self.scratch);
         self.wait_ready().unwrap_or_else(|text| panic!("the gateway does not start again: {text}"));
     }

@@ -179,8 +179,8 @@ fn ring_directory(place: &RingPlace, data_dir: &str, found: &mut Recovered) -> O
 
 /// The directory on tmpfs that belongs to a data directory.
 fn default_ring(data_dir: &str) -> PathBuf {
-    let path = fs::canonicalize(data_dir).or_else(|_| std::path::absolute(data_dir));
-    let path = path.unwrap_or_else(|_| data_dir.into());
+    // Not canonicalize: what does not exist at the first start would have another name at the second.
+    let path: PathBuf = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.into()).components().collect();
     let hash = crate::config::lane_registry::fnv1a(path.as_os_str().as_encoded_bytes());
     Path::new(SHARED_MEMORY).join(format!("tollgate-{hash:016x}"))
 }

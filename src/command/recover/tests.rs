@@ -425,6 +425,19 @@ fn starts_are_counted_upwards_whatever_the_clock_says_and_an_empty_ring_goes_at_
 }
 
 #[test]
+fn the_default_ring_has_one_place_whether_the_data_directory_is_there_or_not() {
+    let place = Place::new("default");
+    let data = place.base.join("data");
+    let before = default_ring(&data.to_string_lossy());
+    fs::create_dir(&data).unwrap();
+    assert_eq!(default_ring(&format!("{}/", data.display())), before);
+    assert_ne!(default_ring(&place.base.to_string_lossy()), before);
+    assert_eq!(default_ring("./x"), default_ring("x"));
+    let name = before.to_string_lossy().into_owned();
+    assert!(name.starts_with("/dev/shm/tollgate-") && name.len() == "/dev/shm/tollgate-".len() + 16, "{name}");
+}
+
+#[test]
 fn lanes_are_divided_with_all_of_one_on_one_core_and_shares_are_checked() {
     let place = Place::new("divided");
     for lane in 1..=5 {

@@ -1,5 +1,6 @@
-//! One connection to one broker: connects, learns the broker's versions, asks one thing at a time. Plain TCP only.
+//! One connection to one broker: connects, learns the broker's versions, says who we are, asks one thing at a time.
 
+use super::access::{self, Access, Stream};
 use crate::kafka::codec::answers::{self, ApiRange};
 use crate::kafka::codec::read::{Kind, describe};
 use crate::kafka::codec::requests::{self, Caller};
@@ -7,10 +8,10 @@ use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Milliseconds for a connection and for the first answer on it, each.
-const CONNECT_MS: u64 = 5_000;
+pub const CONNECT_MS: u64 = 5_000;
 /// Milliseconds that an answer may take beyond what the request itself may wait.
 const ANSWER_MS: u64 = 10_000;
 /// Bytes of one answer; a larger one closes the connection. A whole batch must fit, and brokers may allow large ones.
@@ -20,10 +21,14 @@ const CLIENT_ID: &str = "tollgate-reader";
 /// A connection that has answered as a Kafka.
 #[derive(Debug)]
 pub struct Link {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
+    host: String,
     address: String,
+    access: Access,
     ranges: Vec<ApiRange>,
     correlation: i32,
+    /// When we must say again who we are.
+    renew_at: Option<Instant>,
 }
 
 /// An answer, from behind its correlation id, and the version it is in.
@@ -35,7 +40,7 @@ pub struct Answer {
 
 impl Link {
     /// Connects to the first address of `host` that answers as a Kafka.
-    pub async fn open(host: &str, port: u16) -> Result<Self, String> {
+    pub async fn open(host: &str, port: u16, access: &Access) -> Result<Self, String> {
         let address = format!("{host}:{port}");
         let within = Duration::from_millis(CONNECT_MS);
         let late = || format!("{address} did not answer within {CONNECT_MS} ms");
@@ -44,7 +49,12 @@ impl Link {
         let mut last = format!("the name {host} has no address");
         for one in found {
             match timeout(within, TcpStream::connect(one)).await {
-                Ok(Ok(stream)) => return Self::greet(stream, address).await,
+                Ok(Ok(stream)) => {
+                    // Only costs latency if it fails.
+                    let _ = stream.set_nodelay(true);
+                    let secured = timeout(within, access.secure(stream, host, port)).await.map_err(|_| late())?;
+                    return Self::greet(secured?, host, address, access).await;
+                }
                 Ok(Err(error)) => last = refused(&address, &error),
                 Err(_) => last = late(),
             }
@@ -52,21 +62,40 @@ impl Link {
         Err(last)
     }
 
-    async fn greet(stream: TcpStream, address: String) -> Result<Self, String> {
-        // Only costs latency if it fails.
-        let _ = stream.set_nodelay(true);
-        let mut link = Self { stream, address, ranges: Vec::new(), correlation: 0 };
+    async fn greet(stream: Box<dyn Stream>, host: &str, address: String, access: &Access) -> Result<Self, String> {
+        let (host, access) = (host.to_owned(), access.clone());
+        let mut link = Self { stream, host, address, access, ranges: Vec::new(), correlation: 0, renew_at: None };
         // Version 0 is answered by every Kafka since 0.10.
         let body = link.exchange(Duration::from_millis(CONNECT_MS), |caller| requests::api_versions(caller, 0)).await?;
         let answer = answers::api_versions(&body, 0).filter(|answer| !answer.ranges.is_empty());
         match answer {
             Some(answer) if answer.error == 0 => {
                 link.ranges = answer.ranges;
+                link.authenticate().await?;
                 Ok(link)
             }
             Some(answer) => Err(format!("{} refused to talk: {}", link.address, describe(answer.error))),
             None => Err(format!("{} answered something that is not Kafka's", link.address)),
         }
+    }
+
+    /// Says who we are, if that is asked for, and for how long that is good.
+    async fn authenticate(&mut self) -> Result<(), String> {
+        if let Some(credentials) = self.access.sasl.clone() {
+            self.renew_at = access::authenticate(self, &credentials).await?;
+        }
+        Ok(())
+    }
+
+    /// HOST:PORT.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The newest SaslAuthenticate that both sides know.
+    pub fn sasl_authenticate_version(&self) -> i16 {
+        let theirs = self.ranges.iter().find(|range| range.key == requests::SASL_AUTHENTICATE);
+        theirs.map_or(0, |range| range.max.clamp(0, requests::SASL_AUTHENTICATE_RANGE.1))
     }
 
     /// Asks in the newest version that both sides know. `wait_ms` is what the request itself lets the broker wait.
@@ -78,6 +107,9 @@ impl Link {
     ) -> Result<Answer, String> {
         let version = kind.negotiate(&self.ranges).ok_or_else(|| self.unknown(kind))?;
         let within = Duration::from_millis(wait_ms + ANSWER_MS);
+        if self.renew_at.is_some_and(|at| at <= Instant::now()) {
+            self.authenticate().await?;
+        }
         let body = self.exchange(within, |caller| request(caller, version)).await?;
         Ok(Answer { version, body })
     }
@@ -101,7 +133,8 @@ impl Link {
         format!("{} answered {} with something that is not it", self.address, kind.name)
     }
 
-    async fn exchange(
+    /// Asks, and waits for the answer from behind its correlation id.
+    pub async fn exchange(
         &mut self,
         within: Duration,
         request: impl FnOnce(Caller<'_>) -> Vec<u8>,
@@ -110,6 +143,8 @@ impl Link {
         let bytes = request(Caller { client_id: CLIENT_ID, correlation: self.correlation });
         let answered = timeout(within, async {
             self.stream.write_all(&bytes).await.map_err(|error| self.broken(&error))?;
+            // TLS may hold the end of it back.
+            self.stream.flush().await.map_err(|error| self.broken(&error))?;
             self.read_frame().await
         });
         let mut frame = answered
@@ -143,7 +178,7 @@ impl Link {
         let address = &self.address;
         match head {
             [b'H', b'T', b'T', b'P'] => format!("{address} speaks HTTP, not Kafka: is it the right port?"),
-            [0x15, 3, ..] => format!("{address} wants TLS, which is not spoken here yet: name a PLAINTEXT listener"),
+            [0x15, 3, ..] => format!("{address} speaks TLS: ask with --tls or --tls-ca, or name a PLAINTEXT listener"),
             _ => format!("{address} answered something that is not Kafka's, or an answer over {FRAME_BYTES} bytes"),
         }
     }
@@ -151,12 +186,15 @@ impl Link {
     fn broken(&self, error: &io::Error) -> String {
         let address = &self.address;
         if error.kind() != io::ErrorKind::UnexpectedEof {
-            return format!("the connection to {address} broke ({error})");
+            return format!("the connection to {address} broke ({})", access::words(error, &self.host));
         }
         if self.ranges.is_empty() {
             return format!(
                 "{address} closed the connection at the first question: not a Kafka, or it wants TLS or SASL"
             );
+        }
+        if self.correlation == 2 && self.access.sasl.is_none() {
+            return format!("{address} closed the connection at the first question: does it want SASL (--user)?");
         }
         format!("{address} closed the connection")
     }

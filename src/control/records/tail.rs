@@ -205,13 +205,14 @@ impl Tail<'_> {
         self.busy.push(node);
         let (open, address, topic) =
             (self.reader.links.remove(&node), self.reader.nodes.get(&node).cloned(), self.topic.to_owned());
+        let access = self.reader.access.clone();
         let bounds = FetchBounds { max_wait_ms: POLL_MS, max_bytes: FETCH_BYTES, partition_max_bytes: PARTITION_BYTES };
         self.flights.spawn(async move {
             let answer = async {
                 let mut link = match (open, address) {
                     (Some(link), _) => link,
                     (None, Some((host, port))) => {
-                        Link::open(&host, port).await.map_err(|error| super::advertised(node, &error))?
+                        Link::open(&host, port, &access).await.map_err(|error| super::advertised(node, &error))?
                     }
                     (None, None) => return Err(format!("the cluster does not say where broker {node} is")),
                 };

@@ -1,6 +1,6 @@
 //! What a restart, of a broker or of the gateway, leaves in doubt, against the simulated cluster.
 
-use super::tests::{CALM, lane_of, lane_spec, shipper, sim, spec};
+use super::tests::{CALM, STORM, lane_of, lane_spec, seeds, shipper, sim, spec};
 use super::*;
 use crate::kafka::batch::Sealed;
 use crate::kafka::options::{Batching, Compression};
@@ -50,7 +50,8 @@ fn kill(sim: &mut Sim, lane: LaneId) -> Left {
     sim.seal_all();
     let shipper = &sim.shipper;
     let it = &shipper.lanes[lane.index as usize];
-    let queue = &it.queues[0];
+    let empty = super::super::producer::Queue::default();
+    let queue = it.queues.first().unwrap_or(&empty);
     let take = |id: &SlotId| {
         let slot = shipper.ring.slot(*id);
         let batch = &slot.batch;
@@ -436,4 +437,64 @@ fn a_broker_that_asks_for_silence_gets_it_also_while_it_is_asked() {
     sim.drain(20_000);
     assert!(sim.inquiries >= 2);
     sim.assert_exactly_once("t", lane);
+}
+
+/// The gateway is killed again and again in bad weather: every time the next process goes on with what was left.
+fn restarts(seed: u64) {
+    let mut rng = Rng::new(seed);
+    let (mut sim, mut lane) = warm(seed, &spec());
+    if rng.below(2) == 0 {
+        sim = super::tests::sim(12, seed, CALM);
+        sim.create("t", 1, 0);
+        let sink = sim.shipper.sink(&spec());
+        let batching = Batching::Array { max_entries: 2 + rng.below(30) as u32, inactive_ms: 30, duration_ms: 100 };
+        lane = sim.shipper.lane(&LaneSpec { batching, ..lane_spec(sink, "t") });
+    }
+    if rng.below(3) == 0 {
+        sim.topics.get_mut("t").expect("made").batch_bytes_max = 1_300;
+    }
+    sim.weather = STORM;
+    for life in 0..4 {
+        for _ in 0..10 {
+            for _ in 0..rng.below(8) {
+                let len = rng.below(400) as usize;
+                sim.append(lane, len);
+            }
+            sim.run(rng.below(60));
+        }
+        let left = kill(&mut sim, lane);
+        lane = revive(&mut sim, seed * 7 + life, &left);
+    }
+    sim.weather = CALM;
+    sim.drain(120_000);
+    sim.assert_exactly_once("t", lane);
+    let stats = *sim.shipper.stats();
+    assert_eq!((stats.in_doubt, stats.lost.total()), (0, 0), "seed {seed}: {stats:?}");
+}
+
+#[test]
+fn through_any_weather_and_any_number_of_restarts_each_entry_arrives_once_and_in_order() {
+    for seed in 0..seeds(100) {
+        if let Err(panic) = std::panic::catch_unwind(|| restarts(seed)) {
+            eprintln!("seed {seed} fails");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn a_partition_without_a_leader_for_long_is_asked_about_for_as_long_as_it_takes() {
+    let (mut sim, lane) = warm(16, &spec());
+    lose_answers(&mut sim, lane, 1);
+    let left = kill(&mut sim, lane);
+    sim.forget_producers();
+    let lane = revive(&mut sim, 103, &left);
+    // The first question is answered, the search is not.
+    sim.leaderless_for_fetch = true;
+    sim.run(60_000);
+    assert_eq!(sim.shipper.stats().batches_sent, 0);
+    sim.leaderless_for_fetch = false;
+    sim.drain(20_000);
+    sim.assert_exactly_once("t", lane);
+    assert_eq!(sim.shipper.stats().in_doubt, 0);
 }

@@ -167,7 +167,7 @@ impl<M: SlotMemory> Shipper<M> {
     fn drive_queue(&mut self, index: usize, at: usize, now: Mono) {
         self.report_stalled(index, at, now);
         self.lanes[index].queues[at].mind_age(&self.ring, now, self.wall_ms);
-        if self.lanes[index].queues[at].must_settle() {
+        if self.lanes[index].queues[at].must_settle(&self.ring) {
             self.with_queue(index, at, now, |queue, ring, _, resolved| queue.settle(ring, resolved));
         }
         loop {

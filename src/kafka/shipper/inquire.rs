@@ -92,15 +92,19 @@ impl<M: SlotMemory> Shipper<M> {
                 inquiry_again(self, index, at, now);
             }
             // The caller closes the connection, but this request is no longer among its unanswered ones.
-            None => inquiry_again(self, index, at, now),
+            None => {
+                inquiry.lost();
+                inquiry_again(self, index, at, now);
+            }
         }
         heard.map(drop)
     }
 
     /// A question will not be answered.
     pub(super) fn ask_again(&mut self, index: usize, at: usize, serial: u64, now: Mono) {
-        let inquiry = self.lanes.get(index).and_then(|lane| lane.queues.get(at)?.inquiry.as_ref());
-        if inquiry.is_some_and(|inquiry| inquiry.asked == Some(serial)) {
+        let inquiry = self.lanes.get_mut(index).and_then(|lane| lane.queues.get_mut(at)?.inquiry.as_mut());
+        if let Some(inquiry) = inquiry.filter(|inquiry| inquiry.asked == Some(serial)) {
+            inquiry.lost();
             inquiry_again(self, index, at, now);
         }
     }

@@ -156,6 +156,34 @@ impl<M: SlotMemory> Shipper<M> {
         }
     }
 
+    /// A sink that is refused, and that no configuration names any more, goes on with what was corrected: the credentials and the TLS
+    /// of a sink to the same place that is taken. Otherwise its records would wait for a password that nobody will make right.
+    pub(super) fn take_what_was_corrected(&mut self, index: usize) {
+        let sink = &self.sinks[index];
+        let refused = matches!(sink.trouble, Some(Trouble::Denied | Trouble::Tls)) || !sink.refused_by.is_empty();
+        if !refused || self.lanes.iter().any(|lane| lane.sink == index && lane.live && !lane.retired) {
+            return;
+        }
+        let is_ready = |other: usize| {
+            self.connections.iter().any(|one| one.sink == other && one.phase == Phase::Ready && one.proven)
+        };
+        let place = sink.spec.without_security();
+        let corrected = self.sinks.iter().enumerate().find(|(other, it)| {
+            *other != index
+                && it.spec.security != sink.spec.security
+                && is_ready(*other)
+                && it.spec.without_security() == place
+        });
+        let Some((_, corrected)) = corrected else { return };
+        let (security, learnt_sasl) = (corrected.spec.security.clone(), corrected.learnt_sasl.clone());
+        let sink = &mut self.sinks[index];
+        // Who comes back with the old ones gets a sink of its own.
+        self.sinks_by_content.remove(&sink.spec);
+        (sink.spec.security, sink.learnt_sasl) = (security, learnt_sasl);
+        sink.brokers.try_all_now();
+        sink.metadata.wanted = true;
+    }
+
     /// The broker does not take us, or we do not take it.
     fn denied(&mut self, at: usize, why: &str, now: Mono) {
         let (id, sink, key) = (self.connections[at].id, self.connections[at].sink, self.connections[at].broker);

@@ -7,8 +7,12 @@ use crate::kafka::sim::{Sim, Weather};
 use crate::kafka::sim_sasl::Guard;
 
 fn sim() -> Sim {
+    sim_with(ShipperOptions::default())
+}
+
+fn sim_with(options: ShipperOptions) -> Sim {
     let slots = vec![vec![0u8; 16 * 1024]; 8];
-    Sim::new(1, Shipper::new(slots, ShipperOptions::default()), Weather::default())
+    Sim::new(1, Shipper::new(slots, options), Weather::default())
 }
 
 fn credentials(mechanism: Mechanism, password: &str) -> Option<Credentials> {
@@ -172,7 +176,8 @@ fn what_the_listener_wants_instead_is_said() {
 
 #[test]
 fn a_broker_that_never_ends_its_login_is_left_after_the_connect_timeout() {
-    let mut sim = sim();
+    // KIP-601: whatever a single request may take.
+    let mut sim = sim_with(ShipperOptions { request_timeout_ms: 60_000, ..ShipperOptions::default() });
     sim.sasl = Some(guard());
     let lane = same(&mut sim, credentials(Mechanism::Plain, "alice-secret"));
     sim.silent_sasl = true;
@@ -183,4 +188,26 @@ fn a_broker_that_never_ends_its_login_is_left_after_the_connect_timeout() {
     sim.silent_sasl = false;
     sim.drain(12_000);
     sim.assert_exactly_once("t", lane);
+}
+
+#[test]
+fn a_corrected_password_takes_along_what_waits_for_the_old_one() {
+    let mut sim = sim();
+    sim.create("t", 2, 0);
+    sim.sasl = Some(guard());
+    let wrong = same(&mut sim, credentials(Mechanism::Plain, "guessed"));
+    sim.append(wrong, 10);
+    sim.run(3_000);
+    let right = same(&mut sim, credentials(Mechanism::ScramSha256, "alice-secret"));
+    sim.append(right, 10);
+    sim.run(3_000);
+    assert_eq!(sim.shipper.held_entries(), 1, "a route that still has the old one is not corrected behind its back");
+    sim.shipper.retire(wrong);
+    sim.drain(5_000);
+    sim.assert_exactly_once("t", wrong);
+    sim.assert_exactly_once("t", right);
+    let again = same(&mut sim, credentials(Mechanism::Plain, "guessed"));
+    sim.append(again, 10);
+    sim.run(3_000);
+    assert_eq!(sim.shipper.held_entries(), 1, "what is wrong again is refused again");
 }

@@ -35,7 +35,8 @@ impl<M: SlotMemory> Shipper<M> {
             }
             return;
         }
-        let schedule = sink.metadata;
+        self.take_what_was_corrected(index);
+        let schedule = self.sinks[index].metadata;
         if schedule.asked.is_some() {
             return;
         }

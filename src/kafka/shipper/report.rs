@@ -149,10 +149,14 @@ impl<M: SlotMemory> Shipper<M> {
             return;
         }
         let why = queue.last_error.map_or("no answer", error_name);
+        let advice = match queue.last_error {
+            Some(retry::TOPIC_AUTHORIZATION_FAILED) => "; grant the user Write on the topic",
+            _ => "; look at the topic and its brokers; other partitions may be concerned",
+        };
         let held = lane.held;
         let text = format!(
             "failed to send data to Kafka topic: {}, partition_id: {at}, err: {why}, brokers: {}; for {} ms now. \
-             {held} records are held and retried; other partitions may be concerned; look at the topic and its brokers",
+             {held} records are held and retried{advice}",
             lane.spec.topic,
             self.sinks[lane.sink].name(),
             now.ms_since(since),
@@ -305,7 +309,7 @@ impl<M: SlotMemory> Shipper<M> {
             Level::Warn,
             format!(
                 "kafka brokers {name} do not allow an idempotent producer ({why}); going on without: a record may be \
-                 doubled when an answer is lost. Grant IdempotentWrite on the cluster"
+                 doubled when an answer is lost. Grant IdempotentWrite on the cluster (from Kafka 2.8 on, Write on a topic does)"
             ),
         );
     }

@@ -40,7 +40,7 @@ pub(super) fn lane_of(sim: &mut Sim, spec: &SinkSpec, topic: &str) -> LaneId {
 
 pub(super) const CALM: Weather =
     Weather { cut: 0, hang: 0, error: 0, refuse_connect: 0, throttle: 0, move_leader: 0, restart: 0 };
-const STORM: Weather =
+pub(super) const STORM: Weather =
     Weather { cut: 25, hang: 150, error: 8, refuse_connect: 5, throttle: 20, move_leader: 6, restart: 15 };
 
 /// One run of several lanes through bad weather, then calm until everything is delivered.
@@ -89,10 +89,14 @@ fn campaign(seed: u64) {
     assert_eq!(stats.delivered, stats.accepted);
 }
 
+/// How many runs a campaign makes.
+pub(super) fn seeds(usual: u64) -> u64 {
+    std::env::var("TOLLGATE_SIM_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
 #[test]
 fn through_any_weather_each_entry_arrives_once_and_in_order() {
-    let seeds = std::env::var("TOLLGATE_SIM_SEEDS").ok().and_then(|text| text.parse().ok());
-    for seed in 0..seeds.unwrap_or(200) {
+    for seed in 0..seeds(200) {
         if let Err(panic) = std::panic::catch_unwind(|| campaign(seed)) {
             eprintln!("seed {seed} fails");
             std::panic::resume_unwind(panic);

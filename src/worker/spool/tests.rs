@@ -151,6 +151,16 @@ fn the_background_task_marks_and_the_bound_is_said() {
             }
         };
         assert_eq!((error, spool.gauges().full), (SpoolError::Full, true));
+        let counters = CoreCounters::default();
+        spool.publish(&counters);
+        let value = |counter| counters.value(counter);
+        assert_eq!((value(Counter::SpoolBatches), value(Counter::SpoolFull)), (frames.len() as u64, 1));
+        assert_eq!(
+            (value(Counter::SpoolBytes), value(Counter::SpoolEntries)),
+            (spool.gauges().bytes, frames.len() as u64)
+        );
+        // Made in January 1970.
+        assert!(value(Counter::SpoolOldestSeconds) > 1_700_000_000);
         assert!(frames.len() > 30 && spool.gauges().bytes <= 64 * 1024);
         frames.iter().filter(|frame| frame.segment == 0).for_each(|frame| spool.done(*frame));
         let began = std::time::Instant::now();

@@ -15,9 +15,9 @@ const REMEMBERED_PRODUCERS: usize = 10_000;
 pub enum ProducerState {
     /// Everything: only the connections broke.
     All,
-    /// The last batch of each: a clean restart, where Kafka writes a snapshot that holds no more.
+    /// The last batch of each: a restart, where Kafka's snapshot holds no more. Seen with Kafka 4.1 after SIGTERM and after kill -9.
     LastBatch,
-    /// Nothing: expired (`producer.id.expiration.ms`), or the snapshot was lost.
+    /// Nothing: expired (`producer.id.expiration.ms`), or the snapshot and the log it covers were lost.
     Nothing,
 }
 

@@ -62,14 +62,16 @@ pub fn produce(request: &Request, context: &mut Context<'_>) -> Result<Option<By
                 .with_base_offset(offset)
                 .with_error_code(code);
             if request.version >= LEADER_HINTS && is_about_leader(code) && context.state.leader_hints {
-                let log = name.ok().and_then(|name| context.state.log(&name, part.index));
-                let known = log.map(|log| (log.leader, log.leader_epoch));
+                let state = &*context.state;
+                let log = name.ok().and_then(|name| state.log(&name, part.index));
+                let is_up = |log: &&Log| state.node(log.leader).is_some_and(|node| node.up);
+                let known = log.filter(is_up).map(|log| (log.leader, log.leader_epoch));
                 let told = if let Some((_, Work::Hinted(leader, epoch))) = context.error {
                     Some((leader, epoch))
                 } else {
                     known
                 };
-                hint(context.state, told, &mut answer, &mut response);
+                hint(state, told, &mut answer, &mut response);
             }
             answered.partition_responses.push(answer);
         }
@@ -94,7 +96,7 @@ fn hint(
     response: &mut ProduceResponse,
 ) {
     let Some((leader, epoch)) = told else { return };
-    let Some(node) = state.node(leader).filter(|node| node.up) else { return };
+    let Some(node) = state.node(leader) else { return };
     answer.current_leader = LeaderIdAndEpoch::default().with_leader_id(BrokerId(node.id)).with_leader_epoch(epoch);
     let (id, host, port) = place(node);
     if !response.node_endpoints.iter().any(|known| known.node_id == id) {

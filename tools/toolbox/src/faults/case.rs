@@ -66,12 +66,12 @@ impl Case {
             Self::AllKilled => "all brokers kill -9",
             Self::AllStopped => "all brokers stopped cleanly",
             Self::Rolling => "rolling restart of the brokers",
-            Self::FrontKilled => "gateway kill -9, restarted",
-            Self::FrontEnded => "gateway SIGTERM, restarted",
+            Self::FrontKilled => "gateway kill -9, restarted, several times",
+            Self::FrontEnded => "gateway SIGTERM, restarted, several times",
             Self::FrontKilledWhileDown => "gateway kill -9 while all brokers are down",
             Self::Undisturbed => "undisturbed",
             Self::ShipperKilledWhileDown => "shipper kill -9 while all brokers are down",
-            Self::ShipperKilled => "shipper kill -9, restarted",
+            Self::ShipperKilled => "shipper kill -9, restarted, several times",
         }
     }
 
@@ -94,11 +94,15 @@ pub struct Times {
     pub dead: Duration,
     /// From all three down to the killing of the front or the shipper.
     pub into_outage: Duration,
+    /// How often the front or the shipper is ended where that is all that happens.
+    pub kills: u32,
+    /// From one of these to the next.
+    pub between_kills: Duration,
 }
 
 impl Times {
-    /// For a run of `seconds`.
-    pub fn of(seconds: u32) -> Self {
+    /// For a run of `seconds`, half of which the `kills` are spread over.
+    pub fn of(seconds: u32, kills: u32) -> Self {
         let run = Duration::from_secs(seconds.into());
         let at_most = |seconds: u64, share: Duration| Duration::from_secs(seconds).min(share);
         Self {
@@ -107,7 +111,24 @@ impl Times {
             hold: at_most(20, run / 3),
             dead: at_most(10, run / 6),
             into_outage: at_most(10, run / 6),
+            kills,
+            between_kills: run / 2 / kills,
         }
+    }
+}
+
+/// What happened.
+#[derive(Debug, Default)]
+pub struct Story {
+    /// In words.
+    pub notes: Vec<String>,
+    /// From when to when no broker ran at all.
+    pub outage: Option<(Instant, Instant)>,
+}
+
+impl From<Vec<String>> for Story {
+    fn from(notes: Vec<String>) -> Self {
+        Self { notes, outage: None }
     }
 }
 
@@ -123,23 +144,25 @@ pub struct Stage<'a> {
     pub contestant: &'a mut dyn Contestant,
     /// Told of every new process.
     pub watch: &'a Watch,
+    /// When the load began.
+    pub begin: Instant,
 }
 
 impl Stage<'_> {
-    /// Does what the case says and gives what happened, in words. It is over when everything runs again.
-    pub fn disturb(&mut self, case: Case, times: Times) -> Outcome<Vec<String>> {
+    /// Does what the case says and gives what happened. It is over when everything runs again.
+    pub fn disturb(&mut self, case: Case, times: Times) -> Outcome<Story> {
         match case {
-            Case::Undisturbed => Ok(Vec::new()),
-            Case::LeaderKilled => self.leader_killed(times),
-            Case::LeaderHeld => self.leader_held(times),
+            Case::Undisturbed => Ok(Story::default()),
+            Case::LeaderKilled => self.leader_killed(times).map(Story::from),
+            Case::LeaderHeld => self.leader_held(times).map(Story::from),
             Case::AllKilled => self.outage(times, |stage| stage.kill_all(), None),
             Case::AllStopped => self.outage(times, Self::stop_all, None),
-            Case::Rolling => self.rolling(),
-            Case::FrontKilled => self.restart_killed(Part::Front),
-            Case::FrontEnded => self.restart_ended(),
+            Case::Rolling => self.rolling().map(Story::from),
+            Case::FrontKilled => self.repeat(times, |stage| stage.restart_killed(Part::Front)),
+            Case::FrontEnded => self.repeat(times, Self::restart_ended),
             Case::FrontKilledWhileDown => self.outage(times, |stage| stage.kill_all(), Some(Part::Front)),
             Case::ShipperKilledWhileDown => self.outage(times, |stage| stage.kill_all(), Some(Part::Shipper)),
-            Case::ShipperKilled => self.restart_killed(Part::Shipper),
+            Case::ShipperKilled => self.repeat(times, |stage| stage.restart_killed(Part::Shipper)),
         }
     }
 
@@ -166,18 +189,20 @@ impl Stage<'_> {
         times: Times,
         down: impl FnOnce(&mut Self) -> Outcome<Vec<String>>,
         victim: Option<Part>,
-    ) -> Outcome<Vec<String>> {
+    ) -> Outcome<Story> {
         let begin = Instant::now();
         let mut notes = down(self)?;
-        let until = Instant::now() + times.outage;
+        let all_down = Instant::now();
+        let until = all_down + times.outage;
         if let Some(part) = victim {
             stop::pause(times.into_outage)?;
             notes.extend(self.restart_killed(part)?);
         }
         stop::until(until)?;
+        let outage = Some((all_down, Instant::now()));
         let down_s = begin.elapsed().as_secs();
         notes.push(format!("down {down_s} s; {}", self.make_whole()?));
-        Ok(notes)
+        Ok(Story { notes, outage })
     }
 
     fn kill_all(&mut self) -> Outcome<Vec<String>> {
@@ -207,6 +232,21 @@ impl Stage<'_> {
         Ok(notes)
     }
 
+    /// Does it as often as `--kills` says.
+    fn repeat(&mut self, times: Times, mut end: impl FnMut(&mut Self) -> Outcome<Vec<String>>) -> Outcome<Story> {
+        let (mut notes, mut at) = (Vec::new(), Vec::new());
+        let first = Instant::now();
+        for index in 0..times.kills {
+            stop::until(first + times.between_kills * index)?;
+            at.push(format!("{:.3}", self.begin.elapsed().as_secs_f64()));
+            notes.extend(end(self)?);
+        }
+        // Most restarts take equally long.
+        notes.dedup();
+        notes.push(format!("{} times, at {} s", times.kills, at.join(", ")));
+        Ok(notes.into())
+    }
+
     fn restart_killed(&mut self, part: Part) -> Outcome<Vec<String>> {
         if part == Part::Front {
             self.watch.follow(0);
@@ -218,7 +258,7 @@ impl Stage<'_> {
     fn restart_ended(&mut self) -> Outcome<Vec<String>> {
         let how = self.contestant.end(Part::Front)?;
         self.watch.follow(0);
-        Ok(vec![how, self.restart(Part::Front)?])
+        Ok(vec![format!("{how}, {}", self.restart(Part::Front)?)])
     }
 
     fn restart(&mut self, part: Part) -> Outcome<String> {
@@ -248,11 +288,11 @@ mod tests {
 
     #[test]
     fn a_minute_has_the_times_that_the_long_form_names_and_no_fault_outlasts_its_run() {
-        let minute = Times::of(60);
+        let minute = Times::of(60, 5);
         let seconds = [minute.until_fault, minute.outage, minute.hold, minute.dead].map(|time| time.as_secs());
         assert_eq!(seconds, [15, 30, 20, 10]);
         for run in [10, 20, 60, 300] {
-            let Times { until_fault, outage, hold, into_outage, .. } = Times::of(run);
+            let Times { until_fault, outage, hold, into_outage, .. } = Times::of(run, 5);
             assert!(until_fault + outage.max(hold) <= Duration::from_secs(run.into()), "{run}");
             assert!(into_outage < outage, "{run}");
         }

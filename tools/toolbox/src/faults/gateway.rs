@@ -1,5 +1,6 @@
 //! Our gateway as a contestant: `tollgate run` with the tutorial's route.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,12 +13,17 @@ use super::{Mode, Ports};
 use crate::Outcome;
 use crate::process::pinned;
 
+/// What the directories of the gateway's ring files begin with: on a tmpfs, one for each data directory.
+const RINGS: &str = "/dev/shm/tollgate-";
+
 /// The gateway.
 pub struct Gateway {
     binary: PathBuf,
     dir: PathBuf,
     ports: Ports,
     process: Option<Process>,
+    /// Where its ring files lie; they outlive the process, and are removed in the end.
+    rings: BTreeSet<PathBuf>,
 }
 
 impl Gateway {
@@ -26,7 +32,8 @@ impl Gateway {
         let config = dir.join("config.yaml");
         let text = configuration(dir, ports, workers).to_string();
         fs::write(&config, text).map_err(|error| format!("{}: {error}", config.display()))?;
-        let mut gateway = Self { binary: binary.to_owned(), dir: dir.to_owned(), ports, process: None };
+        let mut gateway =
+            Self { binary: binary.to_owned(), dir: dir.to_owned(), ports, process: None, rings: BTreeSet::new() };
         gateway.start(Part::Front)?;
         let (status, body) = http(ports.admin, "PUT", "/apisix/admin/routes/r1", &route.to_string())?;
         if matches!(status, 200 | 201) { Ok(gateway) } else { Err(format!("the route is refused: {status} {body}")) }
@@ -72,6 +79,22 @@ pub fn route(mode: Mode, topic: &str, brokers: &[String], upstream: SocketAddr) 
     }))
 }
 
+/// The directories of the files that a process has mapped below [`RINGS`].
+fn rings_in(maps: &str) -> BTreeSet<PathBuf> {
+    let files = maps.lines().filter_map(|line| line.find(RINGS).map(|at| Path::new(&line[at..])));
+    files.filter_map(Path::parent).map(Path::to_owned).collect()
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // Ended first: what it has mapped is only ours to remove then.
+        self.process = None;
+        for ring in &self.rings {
+            let _ = fs::remove_dir_all(ring);
+        }
+    }
+}
+
 impl Contestant for Gateway {
     fn proxy(&self) -> SocketAddr {
         self.ports.proxy
@@ -99,13 +122,24 @@ impl Contestant for Gateway {
         let process = self.process.insert(Process::start(command, self.dir.join("tollgate.log"))?);
         [self.ports.admin, self.ports.proxy, self.ports.metrics]
             .into_iter()
-            .try_for_each(|address| process.wait_listening(address))
+            .try_for_each(|address| process.wait_listening(address))?;
+        let maps = fs::read_to_string(format!("/proc/{}/maps", process.pid())).unwrap_or_default();
+        self.rings.extend(rings_in(&maps));
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rings_directory_is_found_among_what_is_mapped() {
+        let maps = "7f00-7f01 rw-s 00000000 00:19 7    /dev/shm/tollgate-00ff/0.ring\n\
+                    7f02-7f03 rw-s 00000000 00:19 8    /dev/shm/tollgate-00ff/1.ring (deleted)\n\
+                    7f04-7f05 r-xp 00000000 fe:00 9    /usr/lib/libc.so.6\n";
+        assert_eq!(rings_in(maps), BTreeSet::from([PathBuf::from("/dev/shm/tollgate-00ff")]));
+    }
 
     #[test]
     fn the_modes_differ_in_one_key() {

@@ -5,10 +5,11 @@ use std::fmt;
 
 use serde_json::Value;
 
-/// How many ids of one kind are named.
+/// How many ids of one kind are kept by name, and how many of them a line of text names.
+const KEPT: usize = 500;
 const NAMED: usize = 8;
 
-/// A request's name: the TCP connection it went over, counted over the whole run, and its number there. In the path as `/id/C-N`.
+/// A request's name: the TCP connection it went over, counted over the whole run, and its number there. In the path as `C-N`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
     /// Which connection.
@@ -32,13 +33,36 @@ pub enum Fate {
     Cut,
 }
 
+/// How fast the upstream answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// At once. Named `/id/C-N`.
+    Usual,
+    /// In a second or two, byte by byte, so that some exchange is always under way when something is killed. Named `/slow/C-N`.
+    Slow,
+}
+
+impl Pace {
+    /// What a request's path begins with.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Usual => "/id/",
+            Self::Slow => "/slow/",
+        }
+    }
+}
+
 /// One request that was sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange {
     /// Its name.
     pub id: Id,
+    /// How fast it was to be answered.
+    pub pace: Pace,
     /// What the client saw.
     pub fate: Fate,
+    /// When it was due, in microseconds since the load began.
+    pub due_us: u64,
     /// From the time it was due to the response's last byte, in microseconds.
     pub latency_us: u64,
 }
@@ -64,7 +88,7 @@ pub struct Named {
 impl Named {
     fn add(&mut self, name: impl FnOnce() -> String) {
         self.count += 1;
-        if self.first.len() < NAMED {
+        if self.first.len() < KEPT {
             self.first.push(name());
         }
     }
@@ -74,8 +98,8 @@ impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.count)?;
         if !self.first.is_empty() {
-            let more = if self.count > self.first.len() as u64 { ", …" } else { "" };
-            write!(f, " ({}{more})", self.first.join(", "))?;
+            let more = if self.count > NAMED as u64 { ", …" } else { "" };
+            write!(f, " ({}{more})", self.first[..self.first.len().min(NAMED)].join(", "))?;
         }
         Ok(())
     }
@@ -150,7 +174,9 @@ fn count_fates(exchanges: &[Exchange], promise: Promise, seen: &HashMap<Id, u64>
                 findings.not_200 += u64::from(status != 200);
                 let is_refused = promise == Promise::UnlessRefused && status == 503;
                 if !is_recorded && !is_refused {
-                    findings.missing.add(|| exchange.id.to_string());
+                    // When its last byte came says whether it went with a kill.
+                    let whole_s = (exchange.due_us + exchange.latency_us) as f64 / 1e6;
+                    findings.missing.add(|| format!("{} at {whole_s:.3} s", exchange.id));
                 }
             }
         }
@@ -161,7 +187,8 @@ fn count_fates(exchanges: &[Exchange], promise: Promise, seen: &HashMap<Id, u64>
 fn id_of(value: &[u8]) -> Option<Id> {
     let entry: Value = serde_json::from_slice(value).ok()?;
     let uri = entry.pointer("/request/uri").or_else(|| entry.get("uri"))?.as_str()?;
-    let (connection, sequence) = uri.strip_prefix("/id/")?.split_once('-')?;
+    let name = [Pace::Usual, Pace::Slow].iter().find_map(|pace| uri.strip_prefix(pace.path()))?;
+    let (connection, sequence) = name.split_once('-')?;
     Some(Id { connection: connection.parse().ok()?, sequence: sequence.parse().ok()? })
 }
 
@@ -170,7 +197,7 @@ mod tests {
     use super::*;
 
     fn asked(connection: u32, sequence: u32, fate: Fate) -> Exchange {
-        Exchange { id: Id { connection, sequence }, fate, latency_us: 0 }
+        Exchange { id: Id { connection, sequence }, pace: Pace::Usual, fate, due_us: 0, latency_us: 0 }
     }
 
     fn entry(connection: u32, sequence: u32) -> Vec<u8> {
@@ -195,7 +222,7 @@ mod tests {
     fn a_response_without_a_record_is_missing_and_a_cut_one_is_not() {
         let sent = [asked(1, 0, Fate::Complete(200)), asked(1, 1, Fate::Cut)];
         let found = check(&sent, Promise::Always, &one(vec![]));
-        assert_eq!(found.missing.to_string(), "1 (1-0)");
+        assert_eq!(found.missing.to_string(), "1 (1-0 at 0.000 s)");
         assert_eq!(found.cut_recorded, 0);
     }
 
@@ -233,5 +260,6 @@ mod tests {
     #[test]
     fn the_peers_log_line_is_read_too() {
         assert_eq!(id_of(b"{\"uri\":\"/id/3-17\"}"), Some(Id { connection: 3, sequence: 17 }));
+        assert_eq!(id_of(b"{\"uri\":\"/slow/3-17\"}"), Some(Id { connection: 3, sequence: 17 }));
     }
 }

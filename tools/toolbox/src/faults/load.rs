@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::ledger::{Exchange, Fate, Id};
+use super::ledger::{Exchange, Fate, Id, Pace};
 use crate::Outcome;
 
 /// How long requests that are due may be late, at the end of the load, before the client gives them up.
@@ -17,6 +17,8 @@ const GRACE: Duration = Duration::from_secs(60);
 const SLICE: Duration = Duration::from_millis(100);
 /// How long a client waits before it connects again.
 const RECONNECT: Duration = Duration::from_millis(20);
+/// Time between two requests of a slow connection: each takes most of it.
+const SLOW_STEP: Duration = Duration::from_millis(1500);
 /// Header lines of a response that are looked at.
 const HEADER_LINES: usize = 64;
 
@@ -25,8 +27,6 @@ const HEADER_LINES: usize = 64;
 struct Shared {
     target: SocketAddr,
     begin: Instant,
-    /// Time between two requests of one connection.
-    step: Duration,
     /// Microseconds from `begin` at which no more requests fall due; moved by `end_at`.
     end_us: AtomicU64,
     /// Set: give up at once.
@@ -52,25 +52,31 @@ pub struct Seen {
 }
 
 impl Load {
-    /// Starts `count` connections that send `rate` requests per second together, until `end_at`.
-    pub fn start(target: SocketAddr, count: u32, rate: u32) -> Outcome<Self> {
+    /// Starts `count` connections that send `rate` requests per second together, and `slow` ones beside them, until `end_at`.
+    pub fn start(target: SocketAddr, count: u32, rate: u32, slow: u32) -> Outcome<Self> {
         let shared = Arc::new(Shared {
             target,
             begin: Instant::now(),
-            step: Duration::from_secs(1) * count / rate,
             end_us: AtomicU64::new(u64::MAX),
             is_over: AtomicBool::new(false),
             connections: AtomicU32::new(0),
             complete: AtomicU64::new(0),
             cut: AtomicU64::new(0),
         });
-        let mut load = Self { shared: Arc::clone(&shared), threads: Vec::new() };
-        for index in 0..count {
-            let client = Client { shared: Arc::clone(&shared), first_due: shared.step * index / count };
-            let thread = std::thread::Builder::new().name(format!("client-{index}")).spawn(move || client.run());
-            load.threads.push(thread.map_err(|error| format!("a thread for a client: {error}"))?);
-        }
+        let mut load = Self { shared, threads: Vec::new() };
+        load.add(count, Duration::from_secs(1) * count / rate, Pace::Usual)?;
+        load.add(slow, SLOW_STEP, Pace::Slow)?;
         Ok(load)
+    }
+
+    /// Clients that each send a request every `step`, one after the other.
+    fn add(&mut self, count: u32, step: Duration, pace: Pace) -> Outcome {
+        for index in 0..count {
+            let client = Client { shared: Arc::clone(&self.shared), first_due: step * index / count, step, pace };
+            let thread = std::thread::Builder::new().name(format!("client-{index}")).spawn(move || client.run());
+            self.threads.push(thread.map_err(|error| format!("a thread for a client: {error}"))?);
+        }
+        Ok(())
     }
 
     /// When it began.
@@ -119,6 +125,9 @@ impl Drop for Load {
 struct Client {
     shared: Arc<Shared>,
     first_due: Duration,
+    /// Time between two requests.
+    step: Duration,
+    pace: Pace,
 }
 
 /// A connection with its number.
@@ -129,24 +138,36 @@ struct Connection {
     buffer: Vec<u8>,
 }
 
+impl Connection {
+    /// False if the other side has closed it, as far as is known here.
+    fn is_open(&self) -> bool {
+        let waits = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut [0]));
+        let is_back = self.stream.set_nonblocking(false).is_ok();
+        is_back && waits.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+}
+
 impl Client {
     fn run(self) -> (Vec<Exchange>, u64) {
         // Beside the gateway, not beside brokers that start.
         crate::process::stay_on(0);
         let (mut exchanges, mut unsent, mut connection) = (Vec::new(), 0, None);
         for sequence in 0.. {
-            let due = self.first_due + self.shared.step * sequence;
+            let due = self.first_due + self.step * sequence;
             if !self.wait_due(due) {
                 break;
             }
-            let Some(mut open) = connection.take().or_else(|| self.connect()) else {
+            // As clients do: a connection that was closed while it was idle is not used again.
+            let idle = connection.take().filter(Connection::is_open);
+            let Some(mut open) = idle.or_else(|| self.connect()) else {
                 unsent += 1;
                 continue;
             };
             let (fate, keeps) = self.exchange(&mut open, sequence);
             let latency = self.shared.begin.elapsed().saturating_sub(due);
             let id = Id { connection: open.number, sequence };
-            exchanges.push(Exchange { id, fate, latency_us: latency.as_micros() as u64 });
+            let (due_us, latency_us) = (due.as_micros() as u64, latency.as_micros() as u64);
+            exchanges.push(Exchange { id, pace: self.pace, fate, due_us, latency_us });
             let count = if fate == Fate::Cut { &self.shared.cut } else { &self.shared.complete };
             count.fetch_add(1, Ordering::Relaxed);
             connection = keeps.then_some(open);
@@ -294,7 +315,7 @@ mod tests {
 
     #[test]
     fn cut_responses_are_cut_and_every_connection_has_its_own_number() {
-        let load = Load::start(half_server(), 2, 200).expect("threads");
+        let load = Load::start(half_server(), 2, 200, 0).expect("threads");
         load.end_at(load.begin() + Duration::from_millis(200));
         let seen = load.finish().expect("clients end");
         assert_eq!(seen.exchanges.len(), 40, "200 requests per second for 0.2 s");
@@ -304,6 +325,25 @@ mod tests {
         connections.sort_unstable();
         connections.dedup();
         assert_eq!(connections, (0..20).collect::<Vec<_>>(), "two requests on each");
+    }
+
+    #[test]
+    fn a_connection_that_was_closed_while_idle_is_not_used_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut request = [0; 512];
+                let _ = stream.read(&mut request);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+                // Closed here, though the response says nothing of it.
+            }
+        });
+        let load = Load::start(address, 1, 20, 0).expect("a thread");
+        load.end_at(load.begin() + Duration::from_millis(250));
+        let seen = load.finish().expect("the client ends");
+        let fates: Vec<Fate> = seen.exchanges.iter().map(|exchange| exchange.fate).collect();
+        assert_eq!(fates, [Fate::Complete(200); 5]);
     }
 
     #[test]
@@ -321,7 +361,7 @@ mod tests {
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
             }
         });
-        let load = Load::start(address, 1, 100).expect("a thread");
+        let load = Load::start(address, 1, 100, 0).expect("a thread");
         load.end_at(load.begin() + Duration::from_millis(200));
         let seen = load.finish().expect("the client ends");
         assert_eq!(seen.exchanges.len(), 20);

@@ -25,6 +25,7 @@ mod load;
 mod metrics;
 mod parts;
 mod peer;
+mod pulse;
 mod report;
 mod run;
 mod stop;
@@ -75,10 +76,13 @@ pub struct Args {
     /// Threads of the gateway.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     workers: u32,
+    /// How often the gateway is ended in cases 6 and 7, and the shipper in 11.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    kills: u32,
     /// Seconds that records may take to be decided after the last request.
     #[arg(long, default_value_t = 120)]
     settle: u32,
-    /// Cases 1, 6 and 3 in async, 20 s each: two to three minutes. For tools/test.
+    /// Cases 1, 6 and 3 in async, 20 s each: about two minutes. For tools/test.
     #[arg(long, conflicts_with = "peer")]
     short: bool,
     /// The same against somebody else, with configurations of tools/faults.d.
@@ -151,6 +155,8 @@ pub struct Plan {
     pub partitions: i32,
     /// Threads of the gateway.
     pub workers: u32,
+    /// How often the gateway is ended where that is all that happens.
+    pub kills: u32,
     /// Seconds that records may take to be decided.
     pub settle: u32,
     /// The gateway's binary.
@@ -188,6 +194,7 @@ impl Plan {
             rounds: args.rounds,
             partitions: args.partitions,
             workers: args.workers,
+            kills: args.kills,
             settle: args.settle,
             tollgate: args.tollgate,
             port_base: args.port_base,
@@ -207,11 +214,11 @@ impl Plan {
         let modes: Vec<&str> = self.modes.iter().flatten().map(|mode| mode.text()).collect();
         let who =
             if modes.is_empty() { "--peer nginx-rsyslog".to_owned() } else { format!("--modes {}", modes.join(",")) };
-        let Self { seconds, rate, connections, rounds, partitions, workers, .. } = self;
+        let Self { seconds, rate, connections, rounds, partitions, workers, kills, .. } = self;
         let workers = if modes.is_empty() { String::new() } else { format!(" --workers {workers}") };
         format!(
             "tools/faults {who} --cases {} --seconds {seconds} --rate {rate} --connections {connections} --rounds {rounds} \
-             --partitions {partitions}{workers}",
+             --partitions {partitions} --kills {kills}{workers}",
             cases.join(",")
         )
     }
@@ -255,7 +262,9 @@ fn start(plan: Plan) -> Outcome<Bench> {
     parts::check_free(&[ports.upstream, ports.proxy, ports.admin, ports.metrics])?;
     // Nothing of an earlier run is found by a gateway of this one.
     let dir = fresh_run(plan.port_base)?;
-    let values = [("DIR", dir.to_string_lossy().into_owned()), ("UPSTREAM", ports.upstream.to_string())];
+    let slow = "0123456789".repeat(40);
+    let values =
+        [("DIR", dir.to_string_lossy().into_owned()), ("UPSTREAM", ports.upstream.to_string()), ("SLOW", slow)];
     let config = parts::fill("upstream.conf", &dir, &values)?;
     let upstream = parts::nginx(&dir, &config, ports.upstream)?;
     eprintln!("starting three brokers");
@@ -299,4 +308,56 @@ fn run_rows(bench: &mut Bench) -> Outcome<Vec<Row>> {
         report::write(Path::new(PLACE), &bench.plan, &rows)?;
     }
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn plan(line: &str) -> Outcome<Plan> {
+        Plan::of(Line::parse_from(line.split(' ')).args)
+    }
+
+    fn rows(line: &str) -> Vec<(u8, Option<Mode>)> {
+        let labels = plan(line).expect("a plan").labels();
+        labels.iter().map(|label| (label.case.number(), label.mode)).collect()
+    }
+
+    #[test]
+    fn a_modes_undisturbed_run_comes_before_what_is_compared_with_it() {
+        let held_first = rows("faults --modes held,async --cases 3,9 --rounds 2");
+        let once = [(9, Some(Mode::Held)), (3, Some(Mode::Held)), (9, Some(Mode::Async)), (3, Some(Mode::Async))];
+        assert_eq!(held_first, [once, once].concat());
+        assert_eq!(rows("faults").len(), 27);
+    }
+
+    #[test]
+    fn the_short_form_is_three_cases_of_twenty_seconds() {
+        assert_eq!(rows("faults --short"), [1, 6, 3].map(|number| (number, Some(Mode::Async))));
+        assert_eq!(plan("faults --short").expect("a plan").seconds, 20);
+        assert_eq!(plan("faults").expect("a plan").seconds, 60);
+    }
+
+    #[test]
+    fn the_shippers_cases_are_the_peers_only() {
+        assert_eq!(rows("faults --peer nginx-rsyslog --cases 11,10"), [(10, None), (11, None)]);
+        assert!(plan("faults --cases 10").is_err());
+        assert!(plan("faults --peer nginx-rsyslog --cases 5").is_err());
+    }
+
+    #[test]
+    fn the_command_that_is_printed_repeats_the_run() {
+        let first = plan("faults --modes sync --cases 6 --seconds 33 --rate 7 --workers 1").expect("a plan");
+        let line = first.command().replace("tools/faults", "faults");
+        let again = plan(&line).expect("it is a command");
+        assert_eq!((again.command(), again.seconds, again.rate), (first.command(), 33, 7));
+    }
 }

@@ -161,8 +161,8 @@ pub fn program(name: &'static str) -> Outcome<&'static str> {
     let (package, sbin) = match name {
         "nginx" => ("nginx-light", "/usr/sbin/nginx"),
         "rsyslogd" => ("rsyslog rsyslog-kafka", "/usr/sbin/rsyslogd"),
-        "java" => ("default-jre-headless", "/usr/bin/java"),
-        _ => ("maven", "/usr/bin/mvn"),
+        "java" => ("default-jre-headless", ""),
+        _ => ("maven", ""),
     };
     let path = std::env::var_os("PATH").unwrap_or_default();
     if std::env::split_paths(&path).any(|dir| dir.join(name).is_file()) {

@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::case::Case;
+use super::run::SLOW;
 use super::verdict::Measured;
 use super::{Mode, Plan};
 use crate::Outcome;
@@ -28,8 +29,18 @@ impl Row {
     pub fn faults(&self) -> Vec<String> {
         match &self.outcome {
             Ok(measured) => measured.faults(self.case, self.mode),
-            Err(text) => vec![format!("could not be run: {}", text.lines().next().unwrap_or_default())],
+            // The first line says what, the last one of a log why.
+            Err(text) => {
+                let (what, why) = (text.lines().next().unwrap_or_default(), text.lines().skip(1).last());
+                vec![format!("could not be run: {what} {}", why.unwrap_or_default().trim())]
+            }
         }
+    }
+
+    /// The case in words; a peer's front is nginx.
+    fn case_text(&self) -> String {
+        let text = self.case.text();
+        if self.mode.is_some() { text.to_owned() } else { text.replace("gateway", "nginx") }
     }
 
     fn mode_text(&self) -> &'static str {
@@ -45,13 +56,13 @@ impl Row {
             let (requests, records, cut, p99) = (found.requests, found.records, found.cut, measured.latency.p99);
             format!("{requests} requests, {cut} cut, {records} records, p99 {} ms, ", ms(p99))
         });
-        format!("{} {}, {}: {counts}{verdict}", self.case.number(), self.case.text(), self.mode_text())
+        format!("{} {}, {}: {counts}{verdict}", self.case.number(), self.case_text(), self.mode_text())
     }
 
     fn json(&self) -> Value {
         let faults = self.faults();
         let mut value = json!({
-            "case": self.case.number(), "text": self.case.text(), "mode": self.mode_text(), "round": self.round,
+            "case": self.case.number(), "text": self.case_text(), "mode": self.mode_text(), "round": self.round,
             "pass": faults.is_empty(), "faults": faults,
         });
         match &self.outcome {
@@ -69,8 +80,13 @@ fn json_of(measured: &Measured) -> Value {
         "cut_recorded": found.cut_recorded, "unsent": measured.unsent, "records": found.records,
         "missing": found.missing.count, "twice": found.twice.count, "disordered": found.disordered.count,
         "strange": found.strange.count, "settled_s": measured.settled_s, "notes": measured.notes,
-        "latency_us": {"p50": latency.p50, "p99": latency.p99, "p99.9": latency.p999, "max": latency.max},
-        "p99_ratio": measured.p99_ratio(),
+        "latency_us": {"p50": latency.p50, "p99": latency.p99, "p99.9": latency.p999, "max": latency.max,
+            "max_due": latency.max_due},
+        "p99_ratio": measured.p99_ratio(), "sleeper_late_us": measured.late_us, "answered_in_outage": measured.answered_in_outage,
+    });
+    value["named"] = json!({
+        "missing": found.missing.first, "twice": found.twice.first, "disordered": found.disordered.first,
+        "strange": found.strange.first,
     });
     if let Some(watched) = &measured.watched {
         let entries = watched.outcome();
@@ -98,7 +114,7 @@ p50 / p99 / p99.9 / max ms | p99 ÷ undisturbed | MB/min (at the end) | settled 
 fn cells(row: &Row) -> String {
     let faults = row.faults();
     let verdict = if faults.is_empty() { "PASS".to_owned() } else { format!("**FAIL**: {}", faults.join("; ")) };
-    let begin = format!("| {} {} | {} |", row.case.number(), row.case.text(), row.mode_text());
+    let begin = format!("| {} {} | {} |", row.case.number(), row.case_text(), row.mode_text());
     let Ok(measured) = &row.outcome else { return format!("{begin}{} {verdict} |\n", " – |".repeat(14)) };
     let (found, latency) = (&measured.findings, measured.latency);
     let entries = measured.watched.as_ref().map(|watched| watched.outcome());
@@ -150,7 +166,8 @@ fn circumstances(plan: &Plan) -> String {
     let cores = plan.cores;
     format!(
         "`{}`, {day}. {cores} virtual cores, Linux {}, TCP congestion control {}, load average {}. Kafka 4.1, three nodes, \
-         topic with {} partition(s), replication 3, min.insync.replicas 2. {} s, {} requests/s over {} connections. \
+         topic with {} partition(s), replication 3, min.insync.replicas 2. {} s, {} requests/s over {} connections, \
+         and {} slow connections. \
          Gateway, upstream and clients on core 0, brokers on core {}.",
         plan.command(),
         read("/proc/sys/kernel/osrelease"),
@@ -160,6 +177,7 @@ fn circumstances(plan: &Plan) -> String {
         plan.seconds,
         plan.rate,
         plan.connections,
+        SLOW,
         cores - 1,
     )
 }

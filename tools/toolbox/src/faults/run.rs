@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::case::{Case, Stage, Times};
 use super::gateway::{self, Gateway};
-use super::ledger::{self, Promise};
-use super::load::Load;
+use super::ledger::{self, Fate, Promise};
+use super::load::{Load, Seen};
 use super::metrics::Sample;
 use super::parts::{Contestant, Part, Process, fresh};
 use super::peer::Peer;
-use super::verdict::{Latency, Measured};
-use super::watch::{Watch, read_steady};
+use super::pulse::Pulse;
+use super::verdict::{Latency, Measured, answered_in};
+use super::watch::{Watch, Watched, read_steady};
 use super::{Mode, Plan, stop, topic};
 use crate::Outcome;
 use crate::kafka::OwnCluster;
@@ -23,6 +24,10 @@ const AFTERWARDS: Duration = Duration::from_secs(5);
 const EVERY: Duration = Duration::from_millis(200);
 /// A peer has no counters: it is done when no record has come for so long; for less when there is one for each response.
 const QUIET: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(8)];
+/// Connections whose requests are answered slowly, beside the others.
+pub const SLOW: u32 = 4;
+/// An answer that took longer, in microseconds, is named.
+const SLOW_US: u64 = 100_000;
 /// How often a progress line is printed, in seconds.
 const PROGRESS_S: u64 = 10;
 
@@ -84,45 +89,55 @@ impl Bench {
         topic: &str,
         calm_p99: Option<u64>,
     ) -> Outcome<Measured> {
-        let load = Load::start(contestant.proxy(), self.plan.connections, self.plan.rate)?;
+        let load = Load::start(contestant.proxy(), self.plan.connections, self.plan.rate, SLOW)?;
+        let pulse = Pulse::start()?;
         let watch = Watch::start(contestant.metrics(), progress(&load, label))?;
         watch.follow(contestant.pid());
-        let times = Times::of(self.plan.seconds);
+        let times = Times::of(self.plan.seconds, self.plan.kills);
         stop::until(load.begin() + times.until_fault)?;
         let (cluster, partitions) = (&mut self.cluster, self.plan.partitions as usize);
-        let mut notes = Stage { cluster, topic, partitions, contestant, watch: &watch }.disturb(label.case, times)?;
-        let planned = load.begin() + Duration::from_secs(self.plan.seconds.into());
-        let end = planned.max(Instant::now() + AFTERWARDS * u32::from(label.case != Case::Undisturbed));
-        load.end_at(end);
-        while !load.is_done() {
-            stop::pause(EVERY)?;
-        }
-        let seen = load.finish()?;
+        let begin = load.begin();
+        let mut stage = Stage { cluster, topic, partitions, contestant, watch: &watch, begin };
+        let mut story = stage.disturb(label.case, times)?;
+        let since_begin = |time: Instant| time.saturating_duration_since(begin).as_micros() as u64;
+        let outage_us = story.outage.map(|(from, to)| (since_begin(from), since_begin(to)));
+        let seen = self.finish_load(load, label.case)?;
+        let late_us = pulse.finish();
         self.cluster.make_whole()?;
-        let whole = seen.exchanges.iter().filter(|one| one.fate != ledger::Fate::Cut).count();
+        let whole = seen.exchanges.iter().filter(|one| one.fate != Fate::Cut).count();
         let (settled_s, last) = self.settle(contestant, topic, whole as u64)?;
         let pid = contestant.pid();
         let watched = watch.finish(last.map(|sample| (pid, sample)));
         let records = topic::read_all(&self.cluster, topic)?;
         let how = contestant.end(Part::Front)?;
         if label.mode.is_some() && !how.starts_with("exit code 0") {
-            notes.push(format!("the gateway's last end: {how}"));
-        }
-        let held: Vec<String> =
-            watched.held_responses().iter().map(|(what, count)| format!("{what} {count}")).collect();
-        if !held.is_empty() {
-            notes.push(format!("responses that waited for Kafka: {}", held.join(", ")));
+            story.notes.push(format!("the gateway's last end: {how}"));
         }
         let promise = if label.mode == Some(Mode::Held) { Promise::UnlessRefused } else { Promise::Always };
+        let latency = Latency::of(&seen.exchanges);
+        story.notes.extend(asides(&watched, latency, late_us));
         Ok(Measured {
             findings: ledger::check(&seen.exchanges, promise, &records),
             unsent: seen.unsent,
             watched: label.mode.map(|_| watched),
-            latency: Latency::of(&seen.exchanges),
+            latency,
+            late_us,
             calm_p99: calm_p99.filter(|_| label.case != Case::Undisturbed),
             settled_s,
-            notes,
+            answered_in_outage: outage_us.map_or(0, |outage| answered_in(&seen.exchanges, outage)),
+            notes: story.notes,
         })
+    }
+
+    /// Lets the load go on to its time, and a little longer than the fault in any case; then waits for what is late.
+    fn finish_load(&self, load: Load, case: Case) -> Outcome<Seen> {
+        let planned = load.begin() + Duration::from_secs(self.plan.seconds.into());
+        let afterwards = AFTERWARDS * u32::from(case != Case::Undisturbed);
+        load.end_at(planned.max(Instant::now() + afterwards));
+        while !load.is_done() {
+            stop::pause(EVERY)?;
+        }
+        load.finish()
     }
 
     /// Waits until nothing is on its way any more. Gives the seconds that took, and the gateway's last numbers.
@@ -153,6 +168,23 @@ impl Bench {
             Ok(since.elapsed() > QUIET[usize::from(now as u64 >= whole)])
         })
     }
+}
+
+/// What helps to read a row and judges nothing.
+fn asides(watched: &Watched, latency: Latency, [late_p99, late_most]: [u64; 2]) -> Vec<String> {
+    let ms = |us: u64| us as f64 / 1e3;
+    let mut asides = Vec::new();
+    let held: Vec<String> = watched.held_responses().iter().map(|(what, count)| format!("{what} {count}")).collect();
+    if !held.is_empty() {
+        asides.push(format!("responses that waited for Kafka: {}", held.join(", ")));
+    }
+    if latency.max > SLOW_US {
+        let due_s = latency.max_due as f64 / 1e6;
+        asides.push(format!("the slowest answer, {:.0} ms, was due {due_s:.1} s after the begin", ms(latency.max)));
+    }
+    let (p99, most) = (ms(late_p99), ms(late_most));
+    asides.push(format!("a sleeper on the same core woke late by p99 {p99:.1} ms, at most {most:.0} ms"));
+    asides
 }
 
 /// Prints how far a row is, now and then.

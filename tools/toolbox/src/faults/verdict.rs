@@ -5,13 +5,18 @@ use std::collections::BTreeMap;
 use super::Mode;
 use super::case::Case;
 use super::figures::percentile;
-use super::ledger::{Exchange, Fate, Findings};
+use super::ledger::{Exchange, Fate, Findings, Pace};
 use super::watch::Watched;
 
 /// Memory may rise by less than this.
 const MB_PER_MIN: f64 = 1.0;
 /// A disturbed run's p99 may be this many times the undisturbed one's, in async.
 const P99_RATIO: f64 = 1.5;
+
+/// Less than a held response waits for Kafka before the gateway gives up waiting (`ack_timeout` is 10 s unless set).
+const PATIENCE_US: u64 = 9_000_000;
+/// The status of a response whose record could not be written, where that matters to the route.
+const REFUSED: u16 = 503;
 
 /// Latencies of whole responses in microseconds, from when their requests were due.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,17 +29,30 @@ pub struct Latency {
     pub p999: u64,
     /// The longest.
     pub max: u64,
+    /// When the request with the longest was due, since the load began.
+    pub max_due: u64,
 }
 
 impl Latency {
-    /// Of all whole responses.
+    /// Of all whole responses, the slow ones aside.
     pub fn of(exchanges: &[Exchange]) -> Self {
-        let whole = exchanges.iter().filter(|exchange| exchange.fate != Fate::Cut);
+        let whole = exchanges.iter().filter(|one| one.fate != Fate::Cut && one.pace == Pace::Usual);
+        let max_due = whole.clone().max_by_key(|exchange| exchange.latency_us).map_or(0, |exchange| exchange.due_us);
         let mut all: Vec<u64> = whole.map(|exchange| exchange.latency_us).collect();
         all.sort_unstable();
         let [p50, p99, p999, max] = [0.5, 0.99, 0.999, 1.0].map(|share| percentile(&all, share));
-        Self { p50, p99, p999, max }
+        Self { p50, p99, p999, max, max_due }
     }
+}
+
+/// Whole responses that began and ended while no broker ran, and did not wait until the gateway may give up waiting (`ack_timeout`): in held
+/// mode there must be none. `outage_us` is since the load began.
+pub fn answered_in(exchanges: &[Exchange], (from_us, to_us): (u64, u64)) -> u64 {
+    let is_one = |one: &&Exchange| {
+        let is_whole = matches!(one.fate, Fate::Complete(status) if status != REFUSED);
+        is_whole && one.due_us > from_us && one.due_us + one.latency_us < to_us && one.latency_us < PATIENCE_US
+    };
+    exchanges.iter().filter(is_one).count() as u64
 }
 
 /// Everything that is known of a run.
@@ -48,10 +66,14 @@ pub struct Measured {
     pub watched: Option<Watched>,
     /// Latencies.
     pub latency: Latency,
+    /// How late a sleeper woke beside the gateway, in microseconds: the 99th percentile and the most.
+    pub late_us: [u64; 2],
     /// The undisturbed run's p99 in the same mode, in microseconds.
     pub calm_p99: Option<u64>,
     /// Seconds from the last request until nothing was held any more; nothing if that did not happen.
     pub settled_s: Option<f64>,
+    /// See [`answered_in`].
+    pub answered_in_outage: u64,
     /// What happened, in words.
     pub notes: Vec<String>,
 }
@@ -83,11 +105,28 @@ impl Measured {
         } else if self.settled_s.is_none() {
             faults.push("records still came when the waiting ended".to_owned());
         }
+        if mode == Some(Mode::Held) {
+            faults.extend(self.not_held(case));
+        }
         if let Some(ratio) = self.p99_ratio().filter(|ratio| *ratio > P99_RATIO)
             && mode == Some(Mode::Async)
             && case.keeps_serving()
         {
             faults.push(format!("p99 is {ratio:.1} times the undisturbed run's"));
+        }
+        faults
+    }
+
+    /// Whether responses were held at all: by the client's watch, and by the gateway's own counters.
+    fn not_held(&self, case: Case) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.answered_in_outage > 0 {
+            faults.push(format!("{} responses were not held while no broker ran", self.answered_in_outage));
+        }
+        let counted: u64 = self.watched.iter().flat_map(Watched::held_responses).map(|(_, count)| count).sum();
+        // A killed gateway takes the count of its last second with it.
+        if counted == 0 || case.keeps_serving() && counted < self.findings.complete {
+            faults.push(format!("{counted} of {} responses were held", self.findings.complete));
         }
         faults
     }
@@ -127,7 +166,8 @@ mod tests {
     use crate::faults::metrics::{Entries, Sample};
 
     fn sample(entries: Entries) -> Sample {
-        Sample { cores: BTreeMap::from([("0".to_owned(), entries)]), ..Sample::default() }
+        let held_responses = BTreeMap::from([("acknowledged".to_owned(), entries.delivered)]);
+        Sample { cores: BTreeMap::from([("0".to_owned(), entries)]), held_responses, ..Sample::default() }
     }
 
     fn good() -> Measured {
@@ -184,6 +224,42 @@ mod tests {
         assert_eq!(faults(slow, Case::AllKilled, Mode::Async), ["p99 is 1.6 times the undisturbed run's"]);
         assert_eq!(faults(slow, Case::AllKilled, Mode::Held), Vec::<String>::new());
         assert_eq!(faults(slow, Case::FrontKilled, Mode::Async), Vec::<String>::new());
+    }
+
+    #[test]
+    fn held_is_only_passed_if_responses_were_held() {
+        let without = |measured: &mut Measured| {
+            let entries = Entries { accepted: 5, delivered: 5, ..Entries::default() };
+            let sample = Sample { held_responses: BTreeMap::new(), ..sample(entries) };
+            measured.watched.as_mut().expect("there").note(1, sample);
+        };
+        assert_eq!(faults(without, Case::Undisturbed, Mode::Held), ["0 of 5 responses were held"]);
+        assert_eq!(faults(without, Case::Undisturbed, Mode::Async), Vec::<String>::new());
+        let early = |measured: &mut Measured| measured.answered_in_outage = 2;
+        assert_eq!(faults(early, Case::AllKilled, Mode::Held).len(), 1);
+        assert_eq!(faults(early, Case::AllKilled, Mode::Async), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_answer_within_the_outage_was_not_held_and_one_that_gave_up_waiting_was() {
+        let one = |due_s: u64, latency_s: u64, fate| Exchange {
+            id: crate::faults::ledger::Id { connection: 0, sequence: 0 },
+            pace: Pace::Usual,
+            fate,
+            due_us: due_s * 1_000_000,
+            latency_us: latency_s * 1_000_000,
+        };
+        let outage = (15_000_000, 45_000_000);
+        let whole = Fate::Complete(200);
+        let held = [
+            one(14, 2, whole),
+            one(16, 10, whole),
+            one(40, 6, whole),
+            one(20, 1, Fate::Cut),
+            one(20, 1, Fate::Complete(503)),
+        ];
+        assert_eq!(answered_in(&held, outage), 0);
+        assert_eq!(answered_in(&[one(16, 8, whole), one(44, 0, whole)], outage), 2);
     }
 
     #[test]
