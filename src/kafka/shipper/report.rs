@@ -1,7 +1,7 @@
 //! What an operator must know: one line when something turns bad, one when it is well again, never a flood. Texts begin as
 //! APISIX's do where it has one (APISIX-COMPAT §3).
 
-use super::Shipper;
+use super::{Ending, Shipper};
 use crate::base::Mono;
 use crate::kafka::codec::answers;
 use crate::kafka::event::{Action, Level};
@@ -254,7 +254,8 @@ impl<M: SlotMemory> Shipper<M> {
             self.say(Level::Info, text);
         }
         let lane = &mut self.lanes[index];
-        if lane.tail.announced || now < lane.tail.announce_from {
+        // At the end everything goes there, whatever Kafka does.
+        if self.ending == Ending::Stowing || lane.tail.announced || now < lane.tail.announce_from {
             return;
         }
         (lane.tail.announced, lane.tail.announce_from) = (true, now.plus_ms(SAY_AGAIN_MS));
