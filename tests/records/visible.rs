@@ -243,3 +243,18 @@ fn ready_turns_when_the_spool_is_full_and_again_when_kafka_is_back() {
     }
     again.stop();
 }
+
+#[test]
+fn a_spool_that_cannot_be_had_is_said_by_ready() {
+    let status = free_address();
+    let config = json!({
+        "apisix": {"status": {"ip": "127.0.0.1", "port": status.port()}},
+        "tollgate": {"spool": {"path": "/dev/null/spool"}},
+    });
+    let gateway = Gateway::start_with(&Setup { metrics: true, ..Setup::with(config) });
+    let ready = fetch(status, "/status/ready");
+    assert_eq!(ready.status, 503);
+    assert!(ready.text().contains("tollgate.spool.path cannot be used"), "{}", ready.text());
+    assert_eq!((gateway.metric("tollgate_spool_full"), gateway.metric("tollgate_spool_limit_bytes")), (1, 0));
+    assert!(gateway.log().contains("no spool: /dev/null/spool"), "the log says why:\n{}", gateway.log());
+}

@@ -15,6 +15,8 @@ mod login;
 mod login_tests;
 mod network;
 mod report;
+#[cfg(test)]
+mod report_tests;
 mod spill;
 #[cfg(test)]
 mod spool_tests;
