@@ -88,6 +88,8 @@ mod docs_tests;
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::base::counters::Counter;
@@ -111,5 +113,39 @@ mod tests {
             assert_eq!(text.matches(&format!("\n{name}{{core=")).count(), 2 * variants, "{name}");
         }
         assert!(text.ends_with('\n'));
+    }
+
+    #[test]
+    fn what_is_said_of_a_core_and_its_sinks_is_of_one_moment_and_the_core_does_not_wait_for_it() {
+        let bells: Vec<Bell> = vec![Box::new(|| {})];
+        let (board, _asked, _put_down) = Board::new(Arc::default(), bells, 1);
+        board.read_figures(0, |_, _| board.post_figures(0, false, |_, _| panic!("somebody reads")));
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for accepted in (0..).take_while(|_| !stop.load(Ordering::Relaxed)) {
+                    board.post_figures(0, false, |counters, sinks| {
+                        counters.set(Counter::EntriesAccepted, accepted);
+                        sinks.clear();
+                        sinks.push(SinkFigures { accepted, ..SinkFigures::default() });
+                    });
+                }
+            });
+            let (begin, mut last, mut torn) = (Instant::now(), 0, None);
+            let is_time = |last| begin.elapsed() < Duration::from_millis(if last == 0 { 15_000 } else { 200 });
+            while is_time(last) && torn.is_none() {
+                let text = render(&board, "", "");
+                let value = |begin: &str| {
+                    let line = text.lines().find_map(|line| line.strip_prefix(begin));
+                    line.and_then(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
+                };
+                let core = value("tollgate_log_entries_accepted_total{").unwrap_or_default();
+                let sink = value("tollgate_sink_entries_accepted_total{").unwrap_or_default();
+                (last, torn) = (core, Some((core, sink)).filter(|_| core != sink));
+            }
+            stop.store(true, Ordering::Relaxed);
+            assert_eq!(torn, None);
+            assert!(last > 0, "the core posted");
+        });
     }
 }

@@ -252,9 +252,12 @@ fn a_spool_that_cannot_be_had_is_said_by_ready() {
         "tollgate": {"spool": {"path": "/dev/null/spool"}},
     });
     let gateway = Gateway::start_with(&Setup { metrics: true, ..Setup::with(config) });
-    let ready = fetch(status, "/status/ready");
-    assert_eq!(ready.status, 503);
-    assert!(ready.text().contains("tollgate.spool.path cannot be used"), "{}", ready.text());
+    let says = || {
+        let ready = fetch(status, "/status/ready");
+        assert_eq!(ready.status, 503);
+        ready.text().contains("tollgate.spool.path cannot be used").then_some(())
+    };
+    wait_for("ready says so, once every core has a configuration", says);
     assert_eq!((gateway.metric("tollgate_spool_full"), gateway.metric("tollgate_spool_limit_bytes")), (1, 0));
     assert!(gateway.log().contains("no spool: /dev/null/spool"), "the log says why:\n{}", gateway.log());
 }
