@@ -82,3 +82,18 @@ fn what_a_lane_did_stays_with_its_sink_when_the_lane_is_gone_and_each_batch_has_
     let mean_ms = latencies.sum_ns / latencies.count() / 1_000_000;
     assert!((1..=200).contains(&mean_ms), "{mean_ms} ms");
 }
+
+#[test]
+fn a_lane_of_a_sink_beyond_those_that_are_shown_counts_with_the_others() {
+    let mut sim = sim(8, 9, CALM);
+    for port in 1..70 {
+        sim.shipper.sink(&SinkSpec::new(vec![("elsewhere".to_owned(), port)]));
+    }
+    let lane = lane_of(&mut sim, &spec(), "t");
+    sim.down = vec![1, 2, 3];
+    assert_eq!(sim.append(lane, 100), Appended::Accepted);
+    let figures = figures(&sim);
+    let (shown, other) = figures.split_at(crate::kafka::figures::SINKS_SHOWN);
+    assert!(shown.iter().all(|one| one.accepted == 0 && one.label.starts_with("elsewhere:")));
+    assert_eq!((other.len(), &*other[0].label, other[0].accepted, other[0].held), (1, "other", 1, 1));
+}

@@ -12,9 +12,9 @@ impl<M: SlotMemory> Shipper<M> {
     /// counters never go back. From the [`SINKS_SHOWN`]th on they are one. Walks every lane.
     pub fn figures(&self, into: &mut Vec<SinkFigures>) {
         into.clear();
-        into.extend(self.sinks.iter().map(of_sink));
+        self.sinks.iter().map(of_sink).for_each(|one| place(into, one));
         for lane in self.lanes.iter().filter(|lane| lane.live) {
-            let figures = &mut into[lane.sink];
+            let figures = &mut into[lane.sink.min(SINKS_SHOWN)];
             figures.accepted += lane.pushed;
             figures.held += lane.held;
             let oldest = lane.tail.loading.iter().map(|(_, spooled)| spooled).chain(lane.tail.frames.front());
@@ -23,9 +23,9 @@ impl<M: SlotMemory> Shipper<M> {
         }
         for index in &self.busy {
             let lane = &self.lanes[*index as usize];
-            into[lane.sink].in_flight += lane.queues.iter().map(|queue| u64::from(queue.in_flight)).sum::<u64>();
+            into[lane.sink.min(SINKS_SHOWN)].in_flight +=
+                lane.queues.iter().map(|queue| u64::from(queue.in_flight)).sum::<u64>();
         }
-        fold(into);
     }
 
     /// A lane's sink's numbers.
@@ -93,16 +93,15 @@ fn of_sink(sink: &Sink) -> SinkFigures {
     }
 }
 
-/// Makes one of all that are too many.
-fn fold(figures: &mut Vec<SinkFigures>) {
-    if figures.len() <= SINKS_SHOWN {
-        return;
+/// Puts the next sink behind the others, or into the last of them if they are too many.
+fn place(into: &mut Vec<SinkFigures>, one: SinkFigures) {
+    if into.len() < SINKS_SHOWN {
+        return into.push(one);
     }
-    let mut other = SinkFigures { label: OTHER_SINKS.into(), ..SinkFigures::default() };
-    for one in figures.drain(SINKS_SHOWN..) {
-        other.merge(&one);
+    if into.len() == SINKS_SHOWN {
+        into.push(SinkFigures { label: OTHER_SINKS.into(), ..SinkFigures::default() });
     }
-    figures.push(other);
+    into[SINKS_SHOWN].merge(&one);
 }
 
 #[cfg(test)]
@@ -121,11 +120,10 @@ mod tests {
             spooled_since_ms: Some(1_000 + index as i64),
             ..SinkFigures::default()
         };
-        let mut figures: Vec<_> = (0..SINKS_SHOWN).map(one).collect();
-        fold(&mut figures);
+        let mut figures = Vec::new();
+        (0..SINKS_SHOWN).for_each(|index| place(&mut figures, one(index)));
         assert!(figures.len() == SINKS_SHOWN && figures.iter().all(|one| &*one.label != OTHER_SINKS));
-        figures.extend((SINKS_SHOWN..SINKS_SHOWN + 3).map(one));
-        fold(&mut figures);
+        (SINKS_SHOWN..SINKS_SHOWN + 3).for_each(|index| place(&mut figures, one(index)));
         let other = &figures[SINKS_SHOWN];
         assert_eq!((figures.len(), &*other.label), (SINKS_SHOWN + 1, OTHER_SINKS));
         assert_eq!((other.accepted, other.held, other.in_trouble), (30, 3, true));
