@@ -20,6 +20,7 @@ mod partitions;
 mod security;
 mod stopping;
 mod trouble;
+mod visible;
 
 use serde_json::{Value, json};
 use tollgate::control::records::Record;
