@@ -18,7 +18,9 @@ mod held;
 mod kept;
 mod partitions;
 mod security;
+mod spooling;
 mod stopping;
+mod survival;
 mod trouble;
 
 use serde_json::{Value, json};
