@@ -16,8 +16,10 @@ use crate::kafka::stats::LostReason;
 use crate::kafka::stored::{FrameRef, STORED_AT, STORED_BYTES, Stored};
 use crate::kafka::{batch, cut};
 
-/// Batches go to the spool once fewer than one in so many slots is free.
+/// Batches go to the spool once fewer than one in so many slots is free,
 const PRESSURE_SHARE: usize = 4;
+/// or one in so many while Kafka takes nothing: what is written then leaves entries room for as long as that takes.
+const STUCK_SHARE: usize = 2;
 /// Slots that only frames coming back may take while the spool holds something, so that it can always be emptied.
 pub(super) const LOAD_RESERVE: usize = 2;
 /// Batches of a lane that are in the ring at most when a frame is read: enough to fill a partition's window.
@@ -49,10 +51,20 @@ impl<M: SlotMemory> Shipper<M> {
     pub(super) fn should_spill(&self, index: usize) -> bool {
         let lane = &self.lanes[index];
         let sink = &self.sinks[lane.sink];
+        let share = if self.is_stuck(index) { STUCK_SHARE } else { PRESSURE_SHARE };
         self.may_spill(index)
             && (self.ending == Ending::Stowing
-                || self.ring.free() <= self.ring.len() / PRESSURE_SHARE + self.load_reserve()
+                || self.ring.free() <= self.ring.len() / share + self.load_reserve()
                     && sink.slots as usize >= self.share())
+    }
+
+    /// True if nothing shows that Kafka will soon take this lane's batches.
+    fn is_stuck(&self, index: usize) -> bool {
+        let lane = &self.lanes[index];
+        let sink = &self.sinks[lane.sink];
+        sink.trouble.is_some()
+            || sink.topics[lane.topic].leaders.is_empty()
+            || lane.queues.iter().any(|queue| queue.stalled_since.is_some())
     }
 
     fn may_spill(&self, index: usize) -> bool {

@@ -85,6 +85,35 @@ fn what_the_ring_cannot_hold_goes_to_the_spool_and_arrives_once_and_in_order() {
 }
 
 #[test]
+fn a_ring_of_four_slots_drops_nothing_while_batches_go_to_a_slow_disk() {
+    let mut sim = new_sim(4, 1, CALM);
+    sim.create("t", 1, 0);
+    (sim.disk.slow_ms, sim.down) = (10, vec![1, 2, 3]);
+    let lane = lane_of(&mut sim, &spec(), 7, each("t"));
+    for count in 0..1_000 {
+        assert_eq!(sim.append(lane, 300), Appended::Accepted, "entry {count}");
+        sim.run(1);
+    }
+    sim.down = Vec::new();
+    sim.drain(60_000);
+    sim.assert_exactly_once("t", lane);
+}
+
+#[test]
+fn what_is_stowed_at_the_end_is_not_said_to_be_too_slow() {
+    let mut sim = new_sim(8, 1, CALM);
+    sim.down = vec![1, 2, 3];
+    let lane = lane_of(&mut sim, &spec(), 7, each("t"));
+    sim.append(lane, 300);
+    let now = sim.now();
+    sim.shipper.stow(now);
+    sim.after();
+    sim.run(100);
+    let said = |word: &str| sim.reports.iter().any(|(_, text)| text.contains(word));
+    assert!(said("kept in the spool") && !said("too slowly"), "{:?}", sim.reports);
+}
+
+#[test]
 fn a_full_spool_drops_the_newest_and_keeps_the_rest() {
     let mut sim = new_sim(8, 1, CALM);
     sim.create("t", 1, 0);
