@@ -1,7 +1,7 @@
 //! What an operator must know: one line when something turns bad, one when it is well again, never a flood. Texts begin as
 //! APISIX's do where it has one (APISIX-COMPAT §3).
 
-use super::Shipper;
+use super::{Ending, Shipper};
 use crate::base::Mono;
 use crate::kafka::codec::answers;
 use crate::kafka::event::{Action, Level};
@@ -228,11 +228,23 @@ impl<M: SlotMemory> Shipper<M> {
         if std::mem::replace(&mut lane.tail.announced, true) {
             return;
         }
-        let text = format!(
-            "topic {}: Kafka takes records too slowly for the ring; they go to the spool on disk and are sent from there",
-            lane.spec.topic
-        );
-        self.say(Level::Warn, text);
+        let topic = &lane.spec.topic;
+        let (level, text) = match self.ending {
+            Ending::Stowing => (
+                Level::Info,
+                format!(
+                    "topic {topic}: what Kafka did not take in time is kept in the spool; the next start delivers it"
+                ),
+            ),
+            Ending::No | Ending::Draining => (
+                Level::Warn,
+                format!(
+                    "topic {topic}: Kafka takes records too slowly for the ring; they go to the spool on disk and are sent \
+                     from there"
+                ),
+            ),
+        };
+        self.say(level, text);
     }
 
     /// Nothing of a lane is in the spool any more.
