@@ -11,7 +11,7 @@ use tollgate::control::records::Record;
 use crate::Logged;
 use crate::support::client::get;
 use crate::support::kafka::entries;
-use crate::support::{Client, Setup, Upstream, wait_for};
+use crate::support::{Client, Gateway, Setup, Upstream, wait_for};
 
 /// Connections that each have one request under way.
 const CLIENTS: usize = 6;
@@ -60,6 +60,7 @@ fn kill_under_load(setup: &Setup, plugin: &Value) {
         });
         logged.gateway.restart_with(setup);
     }
+    wait_delivered(&logged.gateway, setup.workers);
     logged.stop();
     assert_exactly_once(&load, &logged.kafka.records(&logged.topic), &logged.gateway.log());
 }
@@ -76,8 +77,20 @@ fn assert_exactly_once(load: &Load, records: &[Record], log: &str) {
     assert_eq!(recorded.len(), found.len(), "something is there twice\n{log}");
 }
 
-fn setup(workers: u32) -> Setup {
-    Setup { workers, ..Setup::default() }
+/// Slots of each core's ring.
+const SLOTS: u64 = 32;
+
+fn setup(workers: u32, mut ring: Value) -> Setup {
+    (ring["bytes"], ring["slot_bytes"]) = (json!("4m"), json!("128k"));
+    Setup { workers, metrics: true, ..Setup::with(json!({"tollgate": {"ring": ring}})) }
+}
+
+/// Waits until a gateway that has just started has delivered what it found.
+fn wait_delivered(gateway: &Gateway, workers: u32) {
+    let names = ["tollgate_ring_slots", "tollgate_log_entries_held", "tollgate_spool_entries"];
+    // Every core has said its numbers once it has said its slots.
+    let delivered = || gateway.metrics(names) == [SLOTS * u64::from(workers), 0, 0];
+    wait_for("what was found is delivered", || delivered().then_some(()));
 }
 
 fn plugin(more: Value) -> Value {
@@ -88,36 +101,34 @@ fn plugin(more: Value) -> Value {
 
 #[test]
 fn kills_under_load_lose_and_double_nothing() {
-    kill_under_load(&setup(2), &plugin(json!({"compression": "lz4"})));
+    kill_under_load(&setup(2, json!({})), &plugin(json!({"compression": "lz4"})));
 }
 
 #[test]
 fn kills_under_load_lose_and_double_nothing_in_sync_mode() {
-    kill_under_load(&setup(1), &plugin(json!({"producer_type": "sync"})));
+    kill_under_load(&setup(1, json!({})), &plugin(json!({"producer_type": "sync"})));
 }
 
 #[test]
 fn kills_under_load_lose_and_double_nothing_of_open_arrays() {
     let arrays = json!({"batch_max_size": 1_000, "inactive_timeout": 60, "compression": "lz4"});
-    kill_under_load(&setup(2), &plugin(arrays));
+    kill_under_load(&setup(2, json!({})), &plugin(arrays));
 }
 
 #[test]
 fn kills_under_load_lose_and_double_nothing_of_small_arrays() {
-    kill_under_load(&setup(1), &plugin(json!({"batch_max_size": 20, "inactive_timeout": 1})));
+    kill_under_load(&setup(1, json!({})), &plugin(json!({"batch_max_size": 20, "inactive_timeout": 1})));
 }
 
 #[test]
 fn kills_under_load_lose_and_double_nothing_of_held_responses() {
-    kill_under_load(&setup(2), &plugin(json!({"ack_before_response": true})));
+    kill_under_load(&setup(2, json!({})), &plugin(json!({"ack_before_response": true})));
 }
 
 #[test]
 fn kills_under_load_with_the_ring_in_the_process_lose_no_held_response() {
     // A held response was acknowledged by Kafka before its end: it needs neither ring nor spool.
-    let tollgate = json!({"tollgate": {"ring": {"path": "none"}}});
-    let setup = Setup { workers: 1, ..Setup::with(tollgate) };
-    kill_under_load(&setup, &plugin(json!({"ack_before_response": true})));
+    kill_under_load(&setup(1, json!({"path": "none"})), &plugin(json!({"ack_before_response": true})));
 }
 
 /// Numbers of a topic's records, partition by partition, as they lie there.
