@@ -98,6 +98,8 @@ impl<M: SlotMemory> Shipper<M> {
             self.lanes[index].queues[at].topic_created_again();
             self.with_queue(index, at, now, |queue, ring, _, resolved| queue.settle(ring, resolved));
         }
+        // What was resolved by it may have been what the open batch waited for.
+        self.wake = Some(Mono::default());
     }
 
     /// Lets one queue do something, and counts what it resolved.
