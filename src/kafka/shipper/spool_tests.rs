@@ -113,15 +113,15 @@ fn what_is_stowed_at_the_end_is_not_said_to_be_too_slow() {
     assert!(said("kept in the spool") && !said("too slowly"), "{:?}", sim.reports);
 }
 
-#[test]
-fn a_full_spool_drops_the_newest_and_keeps_the_rest() {
-    let mut sim = new_sim(8, 1, CALM);
+/// A spool that is full while the ring fills up behind it.
+fn full_spool(slots: usize, limit: usize) {
+    let mut sim = new_sim(slots, 1, CALM);
     sim.create("t", 1, 0);
-    sim.disk.limit = 40_000;
+    sim.disk.limit = limit;
     sim.down = vec![1, 2, 3];
     let lane = lane_of(&mut sim, &spec(), 7, each("t"));
     let mut full = 0;
-    for _ in 0..1_000 {
+    for _ in 0..1_500 {
         full += u64::from(sim.append(lane, 300) == Appended::Full);
         sim.run(1);
     }
@@ -131,6 +131,17 @@ fn a_full_spool_drops_the_newest_and_keeps_the_rest() {
     sim.down = Vec::new();
     sim.drain(60_000);
     sim.assert_exactly_once("t", lane);
+}
+
+#[test]
+fn a_full_spool_drops_the_newest_and_keeps_the_rest() {
+    full_spool(8, 40_000);
+}
+
+#[test]
+fn a_full_spool_is_emptied_however_much_of_the_ring_waits_behind_it() {
+    full_spool(4, 40_000);
+    full_spool(32, 40_000);
 }
 
 #[test]
