@@ -12,6 +12,7 @@ mod changes;
 mod choosing;
 mod counts;
 mod default_entry;
+mod draining;
 mod entries;
 mod formats;
 mod held;
