@@ -16,12 +16,14 @@ use crate::kafka::stats::LostReason;
 use crate::kafka::stored::{FrameRef, STORED_AT, STORED_BYTES, Stored};
 use crate::kafka::{batch, cut};
 
-/// Batches go to the spool once fewer than one in so many slots is free.
+/// Batches go to the spool once fewer than one in so many slots is free,
 const PRESSURE_SHARE: usize = 4;
+/// or one in so many while Kafka takes nothing: what is written then leaves entries room for as long as that takes.
+const STUCK_SHARE: usize = 2;
 /// Slots that only frames coming back may take while the spool holds something, so that it can always be emptied.
 pub(super) const LOAD_RESERVE: usize = 2;
 /// Batches of a lane that are in the ring at most when a frame is read: enough to fill a partition's window.
-const LOAD_AHEAD: u32 = 8;
+const LOAD_AHEAD: usize = 8;
 /// Milliseconds until the spool is tried again after it took nothing, or gave nothing.
 const SPOOL_RETRY_MS: u64 = 500;
 /// Reads of one frame that fail before its entries are given up.
@@ -49,10 +51,20 @@ impl<M: SlotMemory> Shipper<M> {
     pub(super) fn should_spill(&self, index: usize) -> bool {
         let lane = &self.lanes[index];
         let sink = &self.sinks[lane.sink];
+        let share = if self.is_stuck(index) { STUCK_SHARE } else { PRESSURE_SHARE };
         self.may_spill(index)
             && (self.ending == Ending::Stowing
-                || self.ring.free() <= self.ring.len() / PRESSURE_SHARE + self.load_reserve()
+                || self.ring.free() <= self.ring.len() / share + self.load_reserve()
                     && sink.slots as usize >= self.share())
+    }
+
+    /// True if nothing shows that Kafka will soon take this lane's batches.
+    fn is_stuck(&self, index: usize) -> bool {
+        let lane = &self.lanes[index];
+        let sink = &self.sinks[lane.sink];
+        sink.trouble.is_some()
+            || sink.topics[lane.topic].leaders.is_empty()
+            || lane.queues.iter().any(|queue| queue.stalled_since.is_some())
     }
 
     fn may_spill(&self, index: usize) -> bool {
@@ -145,7 +157,7 @@ impl<M: SlotMemory> Shipper<M> {
         let can_go = lane.tail.loading.is_none() && !lane.tail.frames.is_empty() && !topic.leaders.is_empty();
         // What failed before must be settled first: no frame takes a slot that it cannot leave.
         let stalled = lane.queues.iter().any(|queue| queue.stalled_since.is_some());
-        let own = lane.slots - u32::from(lane.open.is_some());
+        let own = self.under_way(index);
         if !can_go || self.ending != Ending::No || self.is_behind(index) || own >= LOAD_AHEAD || stalled && own > 0 {
             return;
         }
@@ -315,12 +327,18 @@ impl<M: SlotMemory> Shipper<M> {
 
     /// A slot for a frame. The half that entries need is left to lanes that have nothing in the ring.
     fn take_slot_for_load(&mut self, index: usize) -> Option<SlotId> {
-        let lane = &self.lanes[index];
-        let own = lane.slots - u32::from(lane.open.is_some());
-        if own > 0 && self.ring.free() <= self.ring.len() / 2 {
+        if self.under_way(index) > 0 && self.ring.free() <= self.ring.len() / 2 {
             return None;
         }
         self.take_free_slot(index)
+    }
+
+    /// Slots of a lane that come free by being delivered. What waits behind the frames does not: a spool that is full takes none of it,
+    /// and gets room only when frames are read.
+    fn under_way(&self, index: usize) -> usize {
+        let lane = &self.lanes[index];
+        let behind = lane.tail.queue.len() + usize::from(lane.tail.spilling.is_some());
+        (lane.slots as usize).saturating_sub(usize::from(lane.open.is_some()) + behind)
     }
 
     /// Slots that entries may not take now.
