@@ -35,6 +35,8 @@ mod sim;
 #[cfg(test)]
 mod sim_disk;
 #[cfg(test)]
+mod sim_log;
+#[cfg(test)]
 mod sim_sasl;
 pub mod sink;
 pub mod slot;
