@@ -326,7 +326,8 @@ impl<M: SlotMemory> Shipper<M> {
     }
 }
 
-/// The producers that frames were sent by, one a partition.
+/// The producers that frames were sent by, one a partition: that of the oldest frame, which is sent again first. A frame behind it
+/// with another one was not sent again since that was given up: going on from its number would give others numbers that are its own.
 fn resumes<'a>(frames: impl Iterator<Item = &'a Stored>) -> Vec<Resume> {
     let mut resumes: Vec<Resume> = Vec::new();
     for stored in frames.filter(|stored| stored.sent) {
@@ -335,7 +336,8 @@ fn resumes<'a>(frames: impl Iterator<Item = &'a Stored>) -> Vec<Resume> {
         let producer = (identity.producer_id, identity.epoch);
         let resume = Resume { partition, producer, next_sequence, scan_from: stored.scan_from };
         match resumes.iter_mut().find(|known| known.partition == partition) {
-            Some(known) => (known.producer, known.next_sequence) = (producer, next_sequence),
+            Some(known) if known.producer == producer => known.next_sequence = next_sequence,
+            Some(_) => {}
             None => resumes.push(resume),
         }
     }
