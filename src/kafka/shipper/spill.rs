@@ -223,7 +223,7 @@ impl<M: SlotMemory> Shipper<M> {
             let Resume { producer, next_sequence, scan_from, .. } = lane.tail.resumes.swap_remove(known);
             lane.queues[at].resume(producer, next_sequence, scan_from);
         }
-        lane.queues[at].batches.push_back(id);
+        lane.queues[at].take_over(&self.ring, id);
     }
 
     /// A frame that cannot be read: its entries are lost, its file stays for whoever looks into it.
