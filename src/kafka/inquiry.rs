@@ -229,10 +229,11 @@ impl Inquiry {
         }
     }
 
-    /// The question was not answered: it is asked again.
+    /// The question was not answered, or with an error that passes: it is asked again. Such an error, be it as often as it likes (a
+    /// partition without a leader), is no reason to give up.
     pub fn lost(&mut self) {
-        self.asked = None;
-        if matches!(self.question, Some(Question::Fetch(_))) {
+        let unanswered = self.asked.take().is_some();
+        if unanswered && matches!(self.question, Some(Question::Fetch(_))) {
             // Perhaps the answer itself is what ends the connection: a batch larger than we read.
             self.step_in_vain();
         }
