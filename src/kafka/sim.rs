@@ -56,8 +56,12 @@ pub struct Strange {
     pub named_duplicate: u64,
     /// Per simulated 50 ms: the wall clock jumps by hours, forward or back.
     pub clock_jump: u64,
+    /// One in so many connections that are cut is cut by a broker that crashes.
+    pub crash: u64,
     /// The order of each lane in each partition is looked after with every batch that is appended.
     pub ordered: bool,
+    /// What is appended is taken note of, but entries may be there twice.
+    pub doubles: bool,
 }
 
 /// The slot, the bytes, and where they lie in the slot.
@@ -528,6 +532,9 @@ impl Sim {
         }
         conn.hung |= hang;
         let broker = conn.broker;
+        if cut && self.chance(self.strange.crash) {
+            self.restart(broker);
+        }
         if (cut || hang) && before {
             if cut {
                 self.later(0, Happening::Closed(id));
@@ -675,6 +682,11 @@ impl Sim {
                 let (lane, rest) = piece.split_once(",\"n\":").expect("a lane and a number");
                 let n: u64 = rest.split(',').next().and_then(|n| n.parse().ok()).expect("a number");
                 let key = (topic.to_owned(), partition, lane.parse().expect("a lane"));
+                if self.strange.doubles {
+                    let last = self.last_seen.entry(key).or_default();
+                    *last = n.max(*last);
+                    continue;
+                }
                 let before = self.last_seen.insert(key, n);
                 assert!(
                     before.is_none_or(|before| before < n),

@@ -1,7 +1,7 @@
 //! The simulated machine's disk and its crashes: frames of the spool, writes that are slow, fail or find no room, and a gateway
 //! that is killed and started again over what it left.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::event::{Event, SlotId};
 use super::options::{LaneSpec, ShipperOptions};
@@ -52,6 +52,20 @@ impl Disk {
 
     fn bytes_of(&mut self, frame: FrameRef) -> &mut Vec<u8> {
         &mut self.frames[frame.offset as usize].1
+    }
+
+    /// Every entry that was ever written: its lane's place and its number.
+    pub fn entries(&self) -> HashSet<(usize, u64)> {
+        let mut entries = HashSet::new();
+        for (_, bytes) in &self.frames {
+            let text = String::from_utf8_lossy(bytes);
+            for piece in text.split("\"lane\":").skip(1) {
+                let numbers = piece.split_once(",\"n\":").expect("a lane and a number");
+                let number = numbers.1.split(',').next().and_then(|n| n.parse().ok()).expect("a number");
+                entries.insert((numbers.0.parse().expect("a lane"), number));
+            }
+        }
+        entries
     }
 
     /// True if no frame is left to be delivered.
