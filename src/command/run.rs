@@ -105,7 +105,8 @@ pub fn start(config: FileConfig, file: &Path) -> Result<Gateway, Vec<String>> {
     let (alive, ended) = std::sync::mpsc::channel();
     let cores = spawn(&board, ears.into_iter().zip(recovered).collect(), bound, &settings, &alive)
         .map_err(|error| vec![format!("a core could not be started: {error}")])?;
-    log::info!("{count} cores on {driver}, listening on {addresses}");
+    let listening = if addresses.is_empty() { "serving nobody" } else { "listening on " };
+    log::info!("{count} cores on {driver}, {listening}{addresses}");
     Ok(Gateway { board, control, asked, put_down, ended, cores, kept })
 }
 

@@ -1,5 +1,5 @@
 //! `tollgate spool ls` and `tollgate spool verify`: what waits on disk, and whether it is whole. Both only read, also while a
-//! gateway runs.
+//! gateway runs. `tollgate spool drain` is in `drain`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,6 +15,8 @@ use super::run::read_file;
 use crate::kafka::Origin;
 use crate::spool::{SegmentId, scan};
 
+mod drain;
+
 /// The spool of a gateway that was told nothing else.
 const DEFAULT: &str = "./tollgate-data/spool";
 
@@ -25,6 +27,8 @@ pub enum SpoolWords {
     Ls(Where),
     /// Read everything and check every checksum; says what is wrong, exit code 1 then.
     Verify(Where),
+    /// Deliver what waits, without serving; exit code 1 if something is left. Not while a gateway runs.
+    Drain(drain::DrainWords),
 }
 
 /// Which spool.
@@ -44,6 +48,7 @@ pub fn spool(words: SpoolWords) -> ExitCode {
     let (place, check) = match words {
         SpoolWords::Ls(place) => (place, false),
         SpoolWords::Verify(place) => (place, true),
+        SpoolWords::Drain(words) => return drain::drain(&words),
     };
     let path = match directory(place) {
         Ok(path) => path,
@@ -83,11 +88,12 @@ fn directory(place: Where) -> Result<PathBuf, Vec<String>> {
     };
     match fs::read_dir(&path) {
         Ok(_) => Ok(path),
-        Err(error) => Err(vec![format!(
-            "{}: {error} (name the spool with --spool, or the gateway's file with --config)",
-            path.display()
-        )]),
+        Err(error) => Err(vec![no_spool(&path, &error)]),
     }
+}
+
+fn no_spool(path: &Path, error: &io::Error) -> String {
+    format!("{}: {error} (name the spool with --spool, or the gateway's file with --config)", path.display())
 }
 
 /// What of one lane and origin is there.

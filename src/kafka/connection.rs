@@ -263,8 +263,9 @@ impl Connection {
     }
 
     /// Takes the answer to ApiVersions. `Ok(Some(version))`: ask again in that version. `Ok(None)`: ready, or ready for SASL.
-    pub fn welcome(&mut self, body: &[u8], asked: i16) -> Result<Option<i16>, Welcome> {
+    pub fn welcome(&mut self, body: &[u8], asked: i16, now: Mono) -> Result<Option<i16>, Welcome> {
         let answer = answers::api_versions(body, asked).ok_or(Welcome::Garbage)?;
+        self.throttle(now, answer.throttle_ms);
         if answer.error == UNSUPPORTED_VERSION && asked > 0 {
             let listed = answer.ranges.iter().find(|range| range.key == requests::API_VERSIONS).map(|range| range.max);
             // Always lower than before, so that this ends; 3 is worth a try of its own only if the broker lists it.

@@ -223,7 +223,8 @@ impl Topic {
         if news.epoch >= 0 && news.epoch < known.epoch {
             return false;
         }
-        let changed = known.node != news.node;
+        // Of one election two brokers can say two things: only a newer one is followed without a pause.
+        let changed = known.node != news.node && news.epoch > known.epoch;
         *known = news;
         changed
     }

@@ -43,6 +43,8 @@ pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) ->
     }
     if let Some(hold) = record::hold(&live, route, &scratch.silent) {
         hold::begin(core, scratch, hold);
+    } else if record::is_wanted(&live, route) {
+        scratch.tail.park_last();
     }
     start_captures(core, scratch, route.map_or(live.snapshot.global_captures, |route| route.captures));
     let after = match route.map(|route| (route, route.upstream)) {
@@ -52,7 +54,7 @@ pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) ->
     };
     if !scratch.tail.is_held() {
         record::record(core, client, scratch, &live, route);
-        return after;
+        return hold::send_parked(core, client, scratch, after).await;
     }
     hold::enter(core, client, scratch);
     record::record(core, client, scratch, &live, route);
@@ -166,10 +168,14 @@ async fn answer_with(
     }
 }
 
-/// Sends what stands in `scratch.head_down`, or keeps it if it is held: the only part of a reply is its last.
+/// Sends what stands in `scratch.head_down`, or keeps it until it is recorded: the only part of a reply is its last.
 async fn send_reply(core: &Core, client: &mut Client, scratch: &mut Scratch) -> bool {
     if scratch.tail.is_held() {
         scratch.tail.keep(&scratch.head_down);
+        return true;
+    }
+    if scratch.tail.parks() {
+        scratch.tail.park_head();
         return true;
     }
     client.deadline.set_send_ms(core.settings.send_timeout_ms);

@@ -1,5 +1,7 @@
-//! Held responses (`ack_before_response`): the last part of a response stays here until Kafka has acknowledged the exchange's
-//! record. What was said of a response when it was recorded is what it will have been once that part is sent.
+//! The last part of a response, which stays here until the exchange's record is where it must be. For every response that is
+//! recorded that is the ring: whoever has seen a whole response finds its record in Kafka, even if this process is killed in between.
+//! With `ack_before_response` it is Kafka. What was said of a response when it was recorded is what it will have been once that part
+//! is sent.
 
 use std::rc::Rc;
 
@@ -15,10 +17,25 @@ use crate::http::reply::{self, Content, Reply};
 /// What Kafka's silence is answered with.
 const NOT_RECORDED: u16 = 503;
 
-/// The part of a response that was not sent yet. Empty, and in nobody's way, for responses that are not held.
+/// Where the last part of a response lies that goes out once the record is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Parked {
+    /// Nowhere: there is none.
+    #[default]
+    Nothing,
+    /// In the scratch's `head_down`: it is the response's first part too.
+    Head,
+    /// In `Tail::bytes`.
+    Bytes,
+}
+
+/// The part of a response that was not sent yet. Empty, and in nobody's way, for responses that are not recorded.
 #[derive(Debug, Default)]
 pub struct Tail {
     hold: Option<Hold>,
+    /// The last part waits until the record is made.
+    parks: bool,
+    parked: Parked,
     bytes: Vec<u8>,
     /// Something went to the client before.
     sent: bool,
@@ -42,6 +59,26 @@ impl Tail {
     /// True if the response is held.
     pub const fn is_held(&self) -> bool {
         self.hold.is_some()
+    }
+
+    /// This response is recorded: its last part waits for that.
+    pub fn park_last(&mut self) {
+        (self.parks, self.parked) = (true, Parked::Nothing);
+    }
+
+    /// True if a part that is the last waits.
+    pub const fn parks(&self) -> bool {
+        self.parks
+    }
+
+    /// The last part stands where the first does.
+    pub const fn park_head(&mut self) {
+        self.parked = Parked::Head;
+    }
+
+    /// Keeps the last part.
+    pub fn park(&mut self, bytes: Vec<u8>) {
+        (self.parked, self.bytes) = (Parked::Bytes, bytes);
     }
 
     /// This response will be held.
@@ -96,6 +133,25 @@ impl Tail {
 /// From here on, what is sent to the client is held.
 pub fn begin(core: &Core, scratch: &mut Scratch, hold: Hold) {
     scratch.tail.begin(hold, core.buffers.take());
+}
+
+/// The record is in the ring: sends what waited for that. Gives what becomes of the connection.
+pub async fn send_parked(core: &Core, client: &mut Client, scratch: &mut Scratch, after: After) -> After {
+    let Tail { parked, bytes, .. } = std::mem::take(&mut scratch.tail);
+    let is_sent = match parked {
+        Parked::Nothing => true,
+        Parked::Head => {
+            let (is_sent, head_down) = send(core, client, std::mem::take(&mut scratch.head_down)).await;
+            scratch.head_down = head_down;
+            is_sent
+        }
+        Parked::Bytes => {
+            let (is_sent, bytes) = send(core, client, bytes).await;
+            core.buffers.give(bytes);
+            is_sent
+        }
+    };
+    if is_sent { after } else { After::Close }
 }
 
 /// Before the record is made: somebody who will wait for it, if there is a part to send and a client to send it to.

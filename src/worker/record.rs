@@ -54,6 +54,11 @@ pub fn hold(live: &Live, route: Option<&RouteSpec>, silent: &[LoggerIndex]) -> O
     wanted.filter_map(|logger| live.snapshot.logger(logger).hold).reduce(Hold::max)
 }
 
+/// True if a logger may want an entry.
+pub fn is_wanted(live: &Live, route: Option<&RouteSpec>) -> bool {
+    loggers(live, route).next().is_some()
+}
+
 /// Appends an entry to the lane of every logger that wants one.
 pub fn record(core: &Rc<Core>, client: &Client, scratch: &mut Scratch, live: &Live, route: Option<&RouteSpec>) {
     let mut wanted = loggers(live, route).filter(|logger| !scratch.silent.contains(logger)).peekable();

@@ -73,7 +73,7 @@ impl Download<'_> {
                     self.facts.sent_bytes += head.len() as u64;
                     self.tail.keep(head);
                 } else {
-                    self.send(head).await?;
+                    self.send_head(head, true).await?;
                 }
                 Ok(first.is_empty())
             }
@@ -92,6 +92,31 @@ impl Download<'_> {
         let (result, bytes) = self.send_bytes(bytes).await;
         *head = bytes;
         result
+    }
+
+    /// Sends all of `head` and leaves it as it is. If it is the response's last part too, that waits until it is recorded.
+    async fn send_head(&mut self, head: &mut Vec<u8>, is_last: bool) -> Result<(), Fault> {
+        if is_last && self.parks_now() {
+            self.facts.sent_bytes += head.len() as u64;
+            self.tail.park_head();
+            return Ok(());
+        }
+        self.send(head).await
+    }
+
+    /// Sends `bytes`. If they are the response's last part, that waits until it is recorded, and what is given back is empty.
+    async fn send_part(&mut self, bytes: Vec<u8>, is_last: bool) -> (Result<(), Fault>, Vec<u8>) {
+        if is_last && self.parks_now() {
+            self.facts.sent_bytes += bytes.len() as u64;
+            self.tail.park(bytes);
+            return (Ok(()), Vec::new());
+        }
+        self.send_bytes(bytes).await
+    }
+
+    /// While the request's body still comes, a client may wait for the answer before it ends that: then nothing is kept from it.
+    fn parks_now(&self) -> bool {
+        self.tail.parks() && !self.course.uploading.get()
     }
 
     /// Sends all of `head`, whether the response is held or not: it is not the response yet.
@@ -201,8 +226,8 @@ impl Download<'_> {
         let here = first.len().min(usize::try_from(length).unwrap_or(usize::MAX));
         self.note(&first[..here]);
         head.extend_from_slice(&first[..here]);
-        self.send(head).await?;
         let mut left = length - here as u64;
+        self.send_head(head, left == 0).await?;
         let mut buffer = if left > 0 { self.core.buffers.take() } else { Vec::new() };
         let mut result = Ok(here == first.len());
         while left > 0 {
@@ -214,7 +239,7 @@ impl Download<'_> {
                 Ok(count) => {
                     left -= count as u64;
                     self.note(&buffer);
-                    let (sent, kept) = self.send_bytes(buffer).await;
+                    let (sent, kept) = self.send_part(buffer, left == 0).await;
                     buffer = kept;
                     if let Err(fault) = sent {
                         result = Err(fault);
@@ -234,7 +259,7 @@ impl Download<'_> {
         let mut recoder = Recoder::new(Side::Upstream, outgoing);
         // The head's buffer keeps the head for the record: only the first payload goes out with it.
         let mut end = self.recode(&mut recoder, first, head)?;
-        self.send(head).await?;
+        self.send_head(head, end.is_some()).await?;
         let mut input = self.core.buffers.take();
         let mut out = self.core.buffers.take();
         let mut result = Ok(());
@@ -263,7 +288,12 @@ impl Download<'_> {
         };
         match end {
             Err(fault) => (Err(fault), None),
-            Ok(end) => (if out.is_empty() { Ok(()) } else { self.send(out).await }, end),
+            Ok(end) if out.is_empty() => (Ok(()), end),
+            Ok(end) => {
+                let (sent, kept) = self.send_part(std::mem::take(out), end.is_some()).await;
+                *out = kept;
+                (sent, end)
+            }
         }
     }
 
@@ -302,7 +332,7 @@ impl Download<'_> {
                 }
                 Err(fault) => break Err(fault),
             }
-            let (sent, kept) = self.send_bytes(out).await;
+            let (sent, kept) = self.send_part(out, received == Ok(0)).await;
             out = kept;
             match sent {
                 Err(fault) => break Err(fault),

@@ -123,6 +123,7 @@ impl Scratches {
         inner.sent.clear();
         inner.tried.clear();
         inner.silent.clear();
+        inner.tail = Tail::default();
         inner.uri_params.clear();
         for buffer in
             [&mut inner.path, &mut inner.host, &mut inner.head_up, &mut inner.head_down, &mut inner.upstream_in]

@@ -48,7 +48,6 @@ fn silence_that_other_answers_ask_for_is_kept_too() {
 }
 
 #[test]
-#[ignore = "the throttle time of an ApiVersions answer is read and not kept: connection.rs, welcome()"]
 fn silence_that_the_greeting_asks_for_is_kept_too() {
     let silence = Duration::from_millis(700);
     let rig = Rig::new(&Plan::faults(Api::ApiVersions, 1, &Fault::Throttle(silence)));

@@ -108,7 +108,7 @@ fn broker_that_forgot_a_producer_with_nothing_in_doubt_takes_what_comes() {
 }
 
 #[test]
-#[ignore = "sent again unasked: only what is an hour old is asked about first (w-inq), and no broker forgets sooner by itself"]
+#[ignore = "sent again unasked: only what is an hour old is asked about first, and no broker forgets a producer sooner by itself (docs/reliability.md)"]
 fn answers_lost_and_the_producer_forgotten_doubles_nothing() {
     // An unknown producer may start anywhere: sent again unasked, the five would be appended twice.
     let rig = Rig::warm(&Plan::default());
@@ -121,7 +121,6 @@ fn answers_lost_and_the_producer_forgotten_doubles_nothing() {
 }
 
 #[test]
-#[ignore = "waits for the inquiry: branch w-inq"]
 fn refused_number_of_what_was_never_appended_is_asked_about_and_arrives() {
     let rig = Rig::warm(&Plan::default());
     rig.produce_faults(&[Fault::Cut, Fault::Error(OUT_OF_ORDER)]);
@@ -133,7 +132,6 @@ fn refused_number_of_what_was_never_appended_is_asked_about_and_arrives() {
 }
 
 #[test]
-#[ignore = "waits for the inquiry: branch w-inq"]
 fn refused_number_of_what_was_appended_is_asked_about_and_not_doubled() {
     let rig = Rig::warm(&Plan::default());
     rig.produce_faults(&[Fault::CutAnswer(0), Fault::Error(OUT_OF_ORDER)]);
@@ -146,7 +144,6 @@ fn refused_number_of_what_was_appended_is_asked_about_and_not_doubled() {
 }
 
 #[test]
-#[ignore = "waits for the inquiry: branch w-inq"]
 fn refused_number_where_the_broker_forgot_is_looked_for_in_the_log() {
     // The state is gone when it is asked for: the batch's own head in the log is the answer.
     let rig = Rig::warm(&Plan::default());

@@ -141,9 +141,9 @@ fn end_with(mut logged: Logged, missing: u64) {
 
 #[test]
 fn a_full_ring_drops_the_newest_and_counts_them_and_delivers_what_it_took() {
-    let ring =
-        json!({"tollgate": {"ring": {"bytes": 262_144, "slot_bytes": 65_536}, "kafka": {"batch_bytes": 65_536}}});
-    let logged = measured(ring);
+    let ring = json!({"bytes": 262_144, "slot_bytes": 65_536});
+    let tollgate = json!({"ring": ring, "spool": {"path": "none"}, "kafka": {"batch_bytes": 65_536}});
+    let logged = measured(json!({ "tollgate": tollgate }));
     let kafka = LateKafka::new();
     logged.put_route(&json!({"brokers": kafka.brokers(), "key": "k",
                              "log_format": {"n": "$arg_n", "filling": "$http_x_filling"}}));

@@ -12,13 +12,16 @@ mod changes;
 mod choosing;
 mod counts;
 mod default_entry;
+mod draining;
 mod entries;
 mod formats;
 mod held;
 mod kept;
 mod partitions;
 mod security;
+mod spooling;
 mod stopping;
+mod survival;
 mod trouble;
 mod visible;
 

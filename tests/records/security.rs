@@ -199,7 +199,7 @@ fn what_is_refused_is_said_with_the_broker_and_what_to_do_and_requests_go_on() {
     let errors = gateway.log().lines().filter(|line| line.contains("all brokers failed")).count();
     assert_eq!(errors, cases.len(), "each is said once:\n{}", gateway.log());
     gateway.terminate();
-    assert_eq!(gateway.wait_end().code(), Some(1), "losing records is no success");
+    assert_eq!(gateway.wait_end().code(), Some(0), "the records are kept");
     no_secret_in(&gateway.log());
 }
 
@@ -260,7 +260,7 @@ fn a_listener_that_never_answers_the_tls_handshake_is_left_in_time_and_requests_
         assert_eq!(said.first(), Some(&0x16), "a TLS handshake was begun");
     }
     gateway.terminate();
-    assert_eq!(gateway.wait_end().code(), Some(1), "losing records is no success");
+    assert_eq!(gateway.wait_end().code(), Some(0), "the records are kept");
 }
 
 /// `tollgate topics` with these words and the password in the environment.

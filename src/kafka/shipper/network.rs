@@ -226,7 +226,7 @@ impl<M: SlotMemory> Shipper<M> {
     }
 
     fn on_welcome(&mut self, at: usize, body: &[u8], asked: i16, now: Mono) -> Option<()> {
-        match self.connections[at].welcome(body, asked) {
+        match self.connections[at].welcome(body, asked, now) {
             Ok(Some(version)) => self.say_hello(at, version, now),
             Ok(None) if self.connections[at].sasl.is_some() => self.begin_login(at, now),
             Ok(None) => self.on_ready(at, now),

@@ -254,17 +254,22 @@ impl<M: SlotMemory> Shipper<M> {
             self.say(Level::Info, text);
         }
         let lane = &mut self.lanes[index];
-        // At the end everything goes there, whatever Kafka does.
-        if self.ending == Ending::Stowing || lane.tail.announced || now < lane.tail.announce_from {
+        if lane.tail.announced || now < lane.tail.announce_from {
             return;
         }
         (lane.tail.announced, lane.tail.announce_from) = (true, now.plus_ms(SAY_AGAIN_MS));
-        let brokers = self.sinks[lane.sink].name();
-        let text = format!(
-            "topic {} at {brokers}: Kafka takes records too slowly for the ring; they go to the spool on disk and are sent from there",
-            lane.spec.topic
-        );
-        self.say(Level::Warn, text);
+        let (topic, brokers) = (&lane.spec.topic, self.sinks[lane.sink].name());
+        let (level, what) = match self.ending {
+            Ending::Stowing => {
+                (Level::Info, "what Kafka did not take in time is kept in the spool; the next start delivers it")
+            }
+            Ending::No | Ending::Draining => (
+                Level::Warn,
+                "Kafka takes records too slowly for the ring; they go to the spool on disk and are sent from there",
+            ),
+        };
+        let text = format!("topic {topic} at {brokers}: {what}");
+        self.say(level, text);
     }
 
     /// Nothing of a lane is in the spool any more.

@@ -16,12 +16,14 @@ use crate::kafka::stats::LostReason;
 use crate::kafka::stored::{FrameRef, STORED_AT, STORED_BYTES, Stored};
 use crate::kafka::{batch, cut};
 
-/// Batches go to the spool once fewer than one in so many slots is free.
+/// Batches go to the spool once fewer than one in so many slots is free,
 const PRESSURE_SHARE: usize = 4;
+/// or one in so many while Kafka takes nothing: what is written then leaves entries room for as long as that takes.
+const STUCK_SHARE: usize = 2;
 /// Slots that only frames coming back may take while the spool holds something, so that it can always be emptied.
 pub(super) const LOAD_RESERVE: usize = 2;
 /// Batches of a lane that are in the ring at most when a frame is read: enough to fill a partition's window.
-const LOAD_AHEAD: u32 = 8;
+const LOAD_AHEAD: usize = 8;
 /// Milliseconds until the spool is tried again after it took nothing, or gave nothing.
 const SPOOL_RETRY_MS: u64 = 500;
 /// Reads of one frame that fail before its entries are given up.
@@ -49,10 +51,20 @@ impl<M: SlotMemory> Shipper<M> {
     pub(super) fn should_spill(&self, index: usize) -> bool {
         let lane = &self.lanes[index];
         let sink = &self.sinks[lane.sink];
+        let share = if self.is_stuck(index) { STUCK_SHARE } else { PRESSURE_SHARE };
         self.may_spill(index)
             && (self.ending == Ending::Stowing
-                || self.ring.free() <= self.ring.len() / PRESSURE_SHARE + self.load_reserve()
+                || self.ring.free() <= self.ring.len() / share + self.load_reserve()
                     && sink.slots as usize >= self.share())
+    }
+
+    /// True if nothing shows that Kafka will soon take this lane's batches.
+    fn is_stuck(&self, index: usize) -> bool {
+        let lane = &self.lanes[index];
+        let sink = &self.sinks[lane.sink];
+        sink.trouble.is_some()
+            || sink.topics[lane.topic].leaders.is_empty()
+            || lane.queues.iter().any(|queue| queue.stalled_since.is_some())
     }
 
     fn may_spill(&self, index: usize) -> bool {
@@ -145,7 +157,7 @@ impl<M: SlotMemory> Shipper<M> {
         let can_go = lane.tail.loading.is_none() && !lane.tail.frames.is_empty() && !topic.leaders.is_empty();
         // What failed before must be settled first: no frame takes a slot that it cannot leave.
         let stalled = lane.queues.iter().any(|queue| queue.stalled_since.is_some());
-        let own = lane.slots - u32::from(lane.open.is_some());
+        let own = self.under_way(index);
         if !can_go || self.ending != Ending::No || self.is_behind(index) || own >= LOAD_AHEAD || stalled && own > 0 {
             return;
         }
@@ -223,7 +235,7 @@ impl<M: SlotMemory> Shipper<M> {
             let Resume { producer, next_sequence, scan_from, .. } = lane.tail.resumes.swap_remove(known);
             lane.queues[at].resume(producer, next_sequence, scan_from);
         }
-        lane.queues[at].batches.push_back(id);
+        lane.queues[at].take_over(&self.ring, id);
     }
 
     /// A frame that cannot be read: its entries are lost, its file stays for whoever looks into it.
@@ -315,12 +327,18 @@ impl<M: SlotMemory> Shipper<M> {
 
     /// A slot for a frame. The half that entries need is left to lanes that have nothing in the ring.
     fn take_slot_for_load(&mut self, index: usize) -> Option<SlotId> {
-        let lane = &self.lanes[index];
-        let own = lane.slots - u32::from(lane.open.is_some());
-        if own > 0 && self.ring.free() <= self.ring.len() / 2 {
+        if self.under_way(index) > 0 && self.ring.free() <= self.ring.len() / 2 {
             return None;
         }
         self.take_free_slot(index)
+    }
+
+    /// Slots of a lane that come free by being delivered. What waits behind the frames does not: a spool that is full takes none of it,
+    /// and gets room only when frames are read.
+    fn under_way(&self, index: usize) -> usize {
+        let lane = &self.lanes[index];
+        let behind = lane.tail.queue.len() + usize::from(lane.tail.spilling.is_some());
+        (lane.slots as usize).saturating_sub(usize::from(lane.open.is_some()) + behind)
     }
 
     /// Slots that entries may not take now.
@@ -329,18 +347,30 @@ impl<M: SlotMemory> Shipper<M> {
     }
 }
 
-/// The producers that frames were sent by, one a partition.
+/// The producers that frames were sent by, one a partition: that of the oldest frame, which is sent again first. A frame behind it
+/// with another one was not sent again since that was given up: going on from its number would give others numbers that are its own.
+///
+/// None for a partition where a frame is, or has a rest, that needs numbers before a later one which has its own: with higher numbers
+/// than that one's the broker would seem to have both. What is new gets another producer there.
 fn resumes<'a>(frames: impl Iterator<Item = &'a Stored>) -> Vec<Resume> {
     let mut resumes: Vec<Resume> = Vec::new();
-    for stored in frames.filter(|stored| stored.sent) {
-        let (Some(partition), Some(identity)) = (stored.partition, stored.identity) else { continue };
+    let mut numberless: Vec<i32> = Vec::new();
+    for stored in frames {
+        let Some(partition) = stored.partition else { continue };
+        let cut = stored.skip > 0 || stored.part > 0 && stored.part < stored.entries_left();
+        if !stored.sent || cut {
+            numberless.push(partition);
+        }
+        let Some(identity) = stored.identity.filter(|_| stored.sent) else { continue };
         let next_sequence = sequence_after(identity.sequence, stored.sealed.records);
         let producer = (identity.producer_id, identity.epoch);
         let resume = Resume { partition, producer, next_sequence, scan_from: stored.scan_from };
         match resumes.iter_mut().find(|known| known.partition == partition) {
-            Some(known) => (known.producer, known.next_sequence) = (producer, next_sequence),
+            Some(known) if known.producer == producer => known.next_sequence = next_sequence,
+            Some(_) => {}
             None => resumes.push(resume),
         }
     }
+    resumes.retain(|resume| !numberless.contains(&resume.partition));
     resumes
 }

@@ -85,14 +85,43 @@ fn what_the_ring_cannot_hold_goes_to_the_spool_and_arrives_once_and_in_order() {
 }
 
 #[test]
-fn a_full_spool_drops_the_newest_and_keeps_the_rest() {
-    let mut sim = new_sim(8, 1, CALM);
+fn a_ring_of_four_slots_drops_nothing_while_batches_go_to_a_slow_disk() {
+    let mut sim = new_sim(4, 1, CALM);
     sim.create("t", 1, 0);
-    sim.disk.limit = 40_000;
+    (sim.disk.slow_ms, sim.down) = (10, vec![1, 2, 3]);
+    let lane = lane_of(&mut sim, &spec(), 7, each("t"));
+    for count in 0..1_000 {
+        assert_eq!(sim.append(lane, 300), Appended::Accepted, "entry {count}");
+        sim.run(1);
+    }
+    sim.down = Vec::new();
+    sim.drain(60_000);
+    sim.assert_exactly_once("t", lane);
+}
+
+#[test]
+fn what_is_stowed_at_the_end_is_not_said_to_be_too_slow() {
+    let mut sim = new_sim(8, 1, CALM);
+    sim.down = vec![1, 2, 3];
+    let lane = lane_of(&mut sim, &spec(), 7, each("t"));
+    sim.append(lane, 300);
+    let now = sim.now();
+    sim.shipper.stow(now);
+    sim.after();
+    sim.run(100);
+    let said = |word: &str| sim.reports.iter().any(|(_, text)| text.contains(word));
+    assert!(said("kept in the spool") && !said("too slowly"), "{:?}", sim.reports);
+}
+
+/// A spool that is full while the ring fills up behind it.
+fn full_spool(slots: usize, limit: usize) {
+    let mut sim = new_sim(slots, 1, CALM);
+    sim.create("t", 1, 0);
+    sim.disk.limit = limit;
     sim.down = vec![1, 2, 3];
     let lane = lane_of(&mut sim, &spec(), 7, each("t"));
     let mut full = 0;
-    for _ in 0..1_000 {
+    for _ in 0..1_500 {
         full += u64::from(sim.append(lane, 300) == Appended::Full);
         sim.run(1);
     }
@@ -102,6 +131,17 @@ fn a_full_spool_drops_the_newest_and_keeps_the_rest() {
     sim.down = Vec::new();
     sim.drain(60_000);
     sim.assert_exactly_once("t", lane);
+}
+
+#[test]
+fn a_full_spool_drops_the_newest_and_keeps_the_rest() {
+    full_spool(8, 40_000);
+}
+
+#[test]
+fn a_full_spool_is_emptied_however_much_of_the_ring_waits_behind_it() {
+    full_spool(4, 40_000);
+    full_spool(32, 40_000);
 }
 
 #[test]
