@@ -3,14 +3,15 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $kind:ident;)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $kind:ident $(, $label:literal)?;)+) => {
         /// One number per core.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Counter { $($(#[doc = $doc])+ $variant,)+ }
 
-        /// Every counter: itself, its Prometheus name, its kind, its help line.
-        pub const COUNTERS: &[(Counter, &str, CounterKind, &str)] =
-            &[$((Counter::$variant, $name, CounterKind::$kind, concat!($($doc),+)),)+];
+        /// Every counter: itself, its Prometheus name, its kind, its help line, and the label that tells it from others of that
+        /// name, which stand beside it (empty: it is alone).
+        pub const COUNTERS: &[(Counter, &str, CounterKind, &str, &str)] =
+            &[$((Counter::$variant, $name, CounterKind::$kind, concat!($($doc),+), concat!($($label)?)),)+];
     };
 }
 
@@ -42,14 +43,26 @@ counters! {
     Panics = "tollgate_panics_total", Counter;
     /// Log entries accepted into the ring.
     EntriesAccepted = "tollgate_log_entries_accepted_total", Counter;
+    /// Of the accepted log entries, those that earlier runs had left.
+    EntriesRecovered = "tollgate_log_entries_recovered_total", Counter;
     /// Log entries that Kafka acknowledged.
     EntriesDelivered = "tollgate_log_entries_delivered_total", Counter;
-    /// Log entries held in the ring now: open, sealed or in flight.
+    /// Log entries held now, in the ring or in the spool: open, sealed, in flight or on disk.
     EntriesHeld = "tollgate_log_entries_held", Gauge;
+    /// Of the log entries held, those that lie in the spool and not in the ring.
+    EntriesSpooled = "tollgate_log_entries_spooled", Gauge;
     /// Log entries that may or may not be in Kafka: their outcome could not be learnt.
     EntriesInDoubt = "tollgate_log_entries_in_doubt_total", Counter;
-    /// Log entries lost after they were accepted, whatever the reason.
-    EntriesLost = "tollgate_log_entries_lost_total", Counter;
+    /// Log entries lost after they were accepted.
+    LostRefused = "tollgate_log_entries_lost_total", Counter, "reason=\"refused\"";
+    /// Log entries lost after they were accepted.
+    LostTooLarge = "tollgate_log_entries_lost_total", Counter, "reason=\"too_large\"";
+    /// Log entries lost after they were accepted.
+    LostRetries = "tollgate_log_entries_lost_total", Counter, "reason=\"retries\"";
+    /// Log entries lost after they were accepted.
+    LostShutdown = "tollgate_log_entries_lost_total", Counter, "reason=\"shutdown\"";
+    /// Log entries lost after they were accepted.
+    LostSpool = "tollgate_log_entries_lost_total", Counter, "reason=\"spool\"";
     /// Log entries refused because the ring was full or `max_pending_entries` was reached.
     EntriesDropped = "tollgate_log_entries_dropped_total", Counter;
     /// Log entries refused because they are larger than a Kafka message may be.
@@ -86,6 +99,14 @@ counters! {
     BatchesSent = "tollgate_kafka_batches_sent_total", Counter;
     /// Batches sent again.
     BatchesRetried = "tollgate_kafka_batches_retried_total", Counter;
+    /// Batches sent to Kafka and not answered yet.
+    BatchesInFlight = "tollgate_kafka_batches_in_flight", Gauge;
+    /// Batches written to the spool.
+    BatchesSpilled = "tollgate_spool_batches_written_total", Counter;
+    /// Batches read back from the spool.
+    BatchesLoaded = "tollgate_spool_batches_read_total", Counter;
+    /// Bytes that this core's files in the spool may have; 0: there is no spool.
+    SpoolLimit = "tollgate_spool_limit_bytes", Gauge;
     /// Bytes of batches that Kafka acknowledged.
     BytesDelivered = "tollgate_kafka_bytes_delivered_total", Counter;
     /// Connections to brokers open now.
@@ -135,9 +156,10 @@ mod tests {
 
     #[test]
     fn every_counter_has_its_own_cell_and_name() {
-        for (index, (counter, name, ..)) in COUNTERS.iter().enumerate() {
+        for (index, (counter, name, .., label)) in COUNTERS.iter().enumerate() {
             assert_eq!(*counter as usize, index);
-            assert_eq!(COUNTERS.iter().filter(|(_, other, ..)| other == name).count(), 1, "{name}");
+            let same = COUNTERS.iter().filter(|(_, other, .., of_other)| (other, of_other) == (name, label));
+            assert_eq!(same.count(), 1, "{name} {label}");
         }
     }
 

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::recover::{Kept, recover};
+use crate::base::counters::Counter;
 use crate::config::file::{Driver as DriverChoice, FileConfig, KeepConfig, Workers};
 use crate::config::publish::{Bell, Board, Question, Stage};
 use crate::config::snapshot::Snapshot;
@@ -97,6 +98,10 @@ pub fn start(config: FileConfig, file: &Path) -> Result<Gateway, Vec<String>> {
     control.notes().iter().for_each(|line| log::info!("{line}"));
     let (board, asked, put_down) = Board::new(control.snapshot(), bells, QUESTIONS_WAITING);
     let board = Arc::new(board);
+    if keep.spool.is_some() && settings.spool.is_none() {
+        // It was asked for and cannot be had: the readiness endpoint says so.
+        (0..count).for_each(|core| board.counters(core).set(Counter::SpoolFull, 1));
+    }
     let (alive, ended) = std::sync::mpsc::channel();
     let cores = spawn(&board, ears.into_iter().zip(recovered).collect(), bound, &settings, &alive)
         .map_err(|error| vec![format!("a core could not be started: {error}")])?;

@@ -4,10 +4,11 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use crate::base::counters::CoreCounters;
 use crate::config::snapshot::Snapshot;
+use crate::kafka::SinkFigures;
 
 /// Wakes a core that sleeps in the kernel.
 pub type Bell = Box<dyn Fn() + Send + Sync>;
@@ -53,6 +54,9 @@ pub struct CorePost {
     answers: Mutex<Vec<Answer>>,
     /// The core's metrics.
     pub counters: Arc<CoreCounters>,
+    /// What the core's sinks did, as of its last tick. Sinks come and go, so that they have no cells of their own: the core replaces
+    /// the list, and never waits for whoever reads it.
+    sinks: Mutex<Vec<SinkFigures>>,
 }
 
 /// The one place that both sides see.
@@ -82,6 +86,7 @@ impl Board {
                 bell,
                 answers: Mutex::default(),
                 counters: Arc::default(),
+                sinks: Mutex::default(),
             })
             .collect();
         let board = Self {
@@ -174,6 +179,28 @@ impl Board {
     /// A core's metrics.
     pub fn counters(&self, core: usize) -> &Arc<CoreCounters> {
         &self.cores[core].counters
+    }
+
+    /// A core writes its counters of records and its sinks' figures, so that nobody sees a part of them. If somebody reads them at
+    /// this moment a core that serves leaves it for its next tick; at its end (`last`) it waits.
+    pub fn post_figures(&self, core: usize, last: bool, write: impl FnOnce(&CoreCounters, &mut Vec<SinkFigures>)) {
+        let post = &self.cores[core];
+        let sinks = match post.sinks.try_lock() {
+            Ok(sinks) => Some(sinks),
+            Err(TryLockError::Poisoned(sinks)) => Some(sinks.into_inner()),
+            Err(TryLockError::WouldBlock) if last => Some(post.sinks.lock().unwrap_or_else(PoisonError::into_inner)),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if let Some(mut sinks) = sinks {
+            write(&post.counters, &mut sinks);
+        }
+    }
+
+    /// A core's counters and its sinks' figures, of one moment. `read` only copies: meanwhile the core cannot post new ones.
+    pub fn read_figures<T>(&self, core: usize, read: impl FnOnce(&CoreCounters, &[SinkFigures]) -> T) -> T {
+        let post = &self.cores[core];
+        let sinks = post.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        read(&post.counters, &sinks)
     }
 
     fn ring_all(&self) {

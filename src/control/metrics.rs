@@ -1,9 +1,13 @@
-//! Prometheus text (exposition format 0.0.4) from the cores' counters. Reads cells; counts nothing itself.
+//! Prometheus text (exposition format 0.0.4) from the cores' counters and their sinks' figures. Reads; counts nothing itself.
 
 use std::fmt::Write;
+use std::time::UNIX_EPOCH;
 
 use crate::base::counters::{COUNTERS, CounterKind};
 use crate::config::publish::Board;
+use crate::kafka::SinkFigures;
+
+mod sinks;
 
 /// `Content-Type` of the answer.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -12,15 +16,10 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// APISIX's (`plugin_attr.prometheus.metric_prefix`).
 pub fn render(board: &Board, hostname: &str, prefix: &str) -> String {
     let mut text = String::with_capacity(COUNTERS.len() * (160 + 48 * board.core_count()));
-    for (counter, name, kind, help) in COUNTERS {
-        family(&mut text, name, kind_name(*kind), help.trim());
-        for core in 0..board.core_count() {
-            let value = board.counters(core).value(*counter);
-            // A gauge that two places move may be read between them: below zero is zero.
-            let value = if *kind == CounterKind::Gauge && value > i64::MAX as u64 { 0 } else { value };
-            let _ = writeln!(text, "{name}{{core=\"{core}\"}} {value}");
-        }
-    }
+    let cores: Vec<CoreFigures> = (0..board.core_count()).map(|core| CoreFigures::of(board, core)).collect();
+    counters(&mut text, &cores);
+    let unix_ms = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as i64);
+    sinks::render(&mut text, cores.iter().map(|core| &core.sinks[..]).enumerate(), unix_ms);
     family(&mut text, "tollgate_config_version", "gauge", "The snapshot that was published last; cores follow.");
     let _ = writeln!(text, "tollgate_config_version {}", board.version());
     family(&mut text, "tollgate_build_info", "gauge", "What is running.");
@@ -30,6 +29,37 @@ pub fn render(board: &Board, hostname: &str, prefix: &str) -> String {
     family(&mut text, &node_info, "gauge", "Info of the node, by APISIX's name.");
     let _ = writeln!(text, "{node_info}{{hostname=\"{}\",version=\"{version}\"}} 1", escaped(hostname));
     text
+}
+
+/// A core's numbers of one moment: what is accepted, held and resolved adds up in them.
+struct CoreFigures {
+    counters: [u64; COUNTERS.len()],
+    sinks: Vec<SinkFigures>,
+}
+
+impl CoreFigures {
+    fn of(board: &Board, core: usize) -> Self {
+        board.read_figures(core, |counters, sinks| Self {
+            counters: std::array::from_fn(|index| counters.value(COUNTERS[index].0)),
+            sinks: sinks.to_vec(),
+        })
+    }
+}
+
+fn counters(text: &mut String, cores: &[CoreFigures]) {
+    let mut before = "";
+    for (index, (_, name, kind, help, label)) in COUNTERS.iter().enumerate() {
+        if std::mem::replace(&mut before, name) != *name {
+            family(text, name, kind_name(*kind), help.trim());
+        }
+        let comma = if label.is_empty() { "" } else { "," };
+        for (core, figures) in cores.iter().enumerate() {
+            let value = figures.counters[index];
+            // A gauge that two places move may be read between them: below zero is zero.
+            let value = if *kind == CounterKind::Gauge && value > i64::MAX as u64 { 0 } else { value };
+            let _ = writeln!(text, "{name}{{core=\"{core}\"{comma}{label}}} {value}");
+        }
+    }
 }
 
 fn family(text: &mut String, name: &str, kind: &str, help: &str) {
@@ -53,8 +83,13 @@ pub fn hostname() -> String {
 }
 
 #[cfg(test)]
+mod docs_tests;
+
+#[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::base::counters::Counter;
@@ -69,12 +104,48 @@ mod tests {
         let text = render(&board, "a\"b", "edge_");
         assert!(text.contains("\ntollgate_requests_total{core=\"0\"} 0\ntollgate_requests_total{core=\"1\"} 41\n"));
         assert!(text.contains("# TYPE tollgate_requests_total counter\n"));
+        assert!(text.contains("\ntollgate_log_entries_lost_total{core=\"1\",reason=\"spool\"} 0\n"));
         assert!(text.contains("tollgate_connections_open{core=\"0\"} 0\n"));
         assert!(text.contains("\nedge_node_info{hostname=\"a\\\"b\",version="));
         for (_, name, ..) in COUNTERS {
             assert_eq!(text.matches(&format!("# HELP {name} ")).count(), 1, "{name}");
-            assert_eq!(text.matches(&format!("\n{name}{{core=")).count(), 2, "{name}");
+            let variants = COUNTERS.iter().filter(|(_, other, ..)| other == name).count();
+            assert_eq!(text.matches(&format!("\n{name}{{core=")).count(), 2 * variants, "{name}");
         }
         assert!(text.ends_with('\n'));
+    }
+
+    #[test]
+    fn what_is_said_of_a_core_and_its_sinks_is_of_one_moment_and_the_core_does_not_wait_for_it() {
+        let bells: Vec<Bell> = vec![Box::new(|| {})];
+        let (board, _asked, _put_down) = Board::new(Arc::default(), bells, 1);
+        board.read_figures(0, |_, _| board.post_figures(0, false, |_, _| panic!("somebody reads")));
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for accepted in (0..).take_while(|_| !stop.load(Ordering::Relaxed)) {
+                    board.post_figures(0, false, |counters, sinks| {
+                        counters.set(Counter::EntriesAccepted, accepted);
+                        sinks.clear();
+                        sinks.push(SinkFigures { accepted, ..SinkFigures::default() });
+                    });
+                }
+            });
+            let (begin, mut last, mut torn) = (Instant::now(), 0, None);
+            let is_time = |last| begin.elapsed() < Duration::from_millis(if last == 0 { 15_000 } else { 200 });
+            while is_time(last) && torn.is_none() {
+                let text = render(&board, "", "");
+                let value = |begin: &str| {
+                    let line = text.lines().find_map(|line| line.strip_prefix(begin));
+                    line.and_then(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
+                };
+                let core = value("tollgate_log_entries_accepted_total{").unwrap_or_default();
+                let sink = value("tollgate_sink_entries_accepted_total{").unwrap_or_default();
+                (last, torn) = (core, Some((core, sink)).filter(|_| core != sink));
+            }
+            stop.store(true, Ordering::Relaxed);
+            assert_eq!(torn, None);
+            assert!(last > 0, "the core posted");
+        });
     }
 }

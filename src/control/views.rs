@@ -14,6 +14,7 @@ use super::admin::answer::{self, Answer};
 use super::admin::schemas;
 use super::metrics;
 use super::publish::View;
+use crate::base::counters::Counter;
 use crate::config::documents::Document;
 use crate::config::publish::{Board, Stage};
 use crate::config::resource::Kind;
@@ -58,17 +59,29 @@ pub fn metrics(seen: Seen, uri: &str) -> Router {
     Router::new().fallback(render).with_state(seen)
 }
 
-/// `/status`: the process is there. `/status/ready`: every core serves a configuration, and the process is not on its way out.
+/// Why the gateway should get no requests now, if it should not.
+fn unready(board: &Board) -> Option<String> {
+    if board.stage() != Stage::Run {
+        return Some("the gateway is stopping".to_owned());
+    }
+    if !board.taken_by_all(1) {
+        return Some("not every worker has received configuration".to_owned());
+    }
+    let counters = |core: &usize| board.counters(*core);
+    let core = (0..board.core_count()).find(|core| counters(core).value(Counter::SpoolFull) > 0)?;
+    Some(if counters(&core).value(Counter::SpoolLimit) == 0 {
+        "there is no spool: tollgate.spool.path cannot be used; the gateway's log says why".to_owned()
+    } else {
+        format!("the spool of core {core} takes nothing more: raise tollgate.spool.bytes or make room on its disk")
+    })
+}
+
+/// `/status`: the process is there. `/status/ready`: every core serves a configuration, the process is not on its way out, and the
+/// spool takes what Kafka does not.
 pub fn status(seen: Seen) -> Router {
     let good = || ok(json!({ "status": "ok" }));
     let ready = async move |State(seen): State<Seen>| {
-        let error = if seen.board.stage() != Stage::Run {
-            "the gateway is stopping"
-        } else if !seen.board.taken_by_all(1) {
-            "not every worker has received configuration"
-        } else {
-            return good();
-        };
+        let Some(error) = unready(&seen.board) else { return good() };
         sent(Answer::json(StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "error", "error": error })))
     };
     Router::new()

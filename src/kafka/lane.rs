@@ -118,8 +118,12 @@ pub struct Tail {
     pub failures: u32,
     /// True once it was said that the spool takes nothing.
     pub reported: bool,
+    /// No line about that before.
+    pub report_from: Mono,
     /// True once it was said that batches go to the spool.
     pub announced: bool,
+    /// No line about that before.
+    pub announce_from: Mono,
     /// Producers of an earlier run, one a partition.
     pub resumes: Vec<Resume>,
 }
@@ -191,6 +195,8 @@ pub struct Lane {
     pub refusals: Quiet,
     /// Lines about lost entries.
     pub losses: Quiet,
+    /// Lines about entries in doubt.
+    pub doubts: Quiet,
     /// Bytes that one batch may have, as far as it was learnt; header included.
     pub batch_bytes: usize,
 }
@@ -224,6 +230,7 @@ impl Lane {
             pushed: 0,
             refusals: Quiet::default(),
             losses: Quiet::default(),
+            doubts: Quiet::default(),
             batch_bytes: usize::MAX,
         }
     }

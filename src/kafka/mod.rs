@@ -13,6 +13,7 @@ pub mod connection;
 pub mod cut;
 pub mod decompress;
 pub mod event;
+pub mod figures;
 pub mod head;
 pub mod inquiry;
 #[cfg(test)]
@@ -48,6 +49,7 @@ mod varint;
 
 pub use batch::Out;
 pub use event::{Action, Appended, ConnId, Event, Level, SlotId, Ticket};
+pub use figures::SinkFigures;
 pub use options::{
     Acks, Batching, Compression, LaneId, LaneSpec, Mode, Overflow, Partitioner, ShipperOptions, SinkId, SinkSpec,
 };

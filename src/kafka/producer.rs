@@ -60,6 +60,8 @@ pub struct Resolved {
     pub outcome: Outcome,
     /// True if nothing of the batch is left: its slot can be given back.
     pub whole: bool,
+    /// When it was sent for the first time, as far as this process knows.
+    pub first_sent: Option<Mono>,
 }
 
 /// What may be sent.
@@ -593,7 +595,7 @@ impl Queue {
         let entries = batch.entries_left();
         let bytes = ring.slot(id).batch.part_bytes();
         self.batches.retain(|other| *other != id);
-        resolved.push(Resolved { slot: id, entries, bytes, outcome, whole: true });
+        resolved.push(Resolved { slot: id, entries, bytes, outcome, whole: true, first_sent: None });
         self.reset = self.reset.max_of(Reset::Epoch);
         self.draining = true;
         self.settle(ring, resolved);
@@ -646,7 +648,7 @@ impl Queue {
             other => other,
         };
         let (entries, bytes) = (batch.part_entries.min(batch.entries_left()), batch.part_bytes());
-        resolved.push(Resolved { slot: id, entries, bytes, outcome, whole });
+        resolved.push(Resolved { slot: id, entries, bytes, outcome, whole, first_sent: batch.first_sent });
         if whole {
             self.batches.retain(|other| *other != id);
         } else {
@@ -667,7 +669,14 @@ impl Queue {
             let gone = which(slot);
             if gone {
                 let (entries, bytes) = (slot.batch.entries_left(), slot.batch.part_bytes());
-                resolved.push(Resolved { slot: *id, entries, bytes, outcome, whole: true });
+                resolved.push(Resolved {
+                    slot: *id,
+                    entries,
+                    bytes,
+                    outcome,
+                    whole: true,
+                    first_sent: slot.batch.first_sent,
+                });
             }
             !gone
         });

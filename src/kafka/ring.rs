@@ -12,6 +12,7 @@ use super::options::Compression;
 use super::slot;
 use super::stats::LostReason;
 use super::stored::FrameRef;
+use crate::base::Mono;
 
 /// The fewest slots a ring may have: one fills while one is in flight.
 pub const SLOTS_MIN: usize = 2;
@@ -129,6 +130,8 @@ pub struct Batch {
     pub failures: u32,
     /// True if it was ever sent.
     pub sent: bool,
+    /// When this process sent it, or its part at hand, for the first time.
+    pub first_sent: Option<Mono>,
     /// Arrays only: entries of each record.
     pub record_entries: Vec<u32>,
     /// True once the header in memory is the one to be sent.
@@ -243,7 +246,7 @@ impl Batch {
             self.cut = Some(u64::MAX);
         }
         (self.doubt, self.unasked, self.passed, self.refused, self.sent) = (false, false, false, None, false);
-        (self.failures, self.wire, self.attempt) = (0, None, None);
+        (self.failures, self.wire, self.attempt, self.first_sent) = (0, None, None, None);
     }
 
     /// Of the part at hand only the first `records` are resolved next. False if it is not known how many entries that are.

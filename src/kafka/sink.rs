@@ -1,9 +1,13 @@
 //! A sink: one way into one cluster, what is known of the cluster, and how it is doing.
 
+use std::sync::Arc;
+
+use super::figures::SinkStats;
 use super::metadata::{Brokers, Schedule, Topic};
 use super::options::{Acks, Mode, SinkSpec};
 use super::sasl::Salted;
 use super::security::Credentials;
+use crate::base::Mono;
 use crate::base::limits::IN_FLIGHT_BATCHES;
 
 /// What is wrong with a sink, as far as it was said.
@@ -38,8 +42,16 @@ pub struct Sink {
     pub metadata: Schedule,
     /// True once the cluster refused to give producer ids.
     pub idempotence_denied: bool,
-    /// What was said to be wrong, until it is well again.
+    /// Its name in metrics.
+    pub label: Arc<str>,
+    /// Its numbers.
+    pub stats: SinkStats,
+    /// What is wrong with it, until it is well again.
     pub trouble: Option<Trouble>,
+    /// True once that was said.
+    pub trouble_said: bool,
+    /// No line about trouble before.
+    pub say_trouble_from: Mono,
     /// Keys of nodes that do not take us while others do, as far as it was said.
     pub refused_by: Vec<u32>,
     /// What the broker that named the others was told; they are told the same.
@@ -61,7 +73,11 @@ impl Sink {
             cluster: 0,
             metadata: Schedule::default(),
             idempotence_denied: false,
+            label: Arc::default(),
+            stats: SinkStats::default(),
             trouble: None,
+            trouble_said: false,
+            say_trouble_from: Mono::default(),
             refused_by: Vec::new(),
             learnt_sasl: None,
             salted: Vec::new(),

@@ -31,9 +31,29 @@ pub struct Lost {
 }
 
 impl Lost {
+    /// Each reason as a metric's label names it, with its number.
+    pub const fn by_reason(&self) -> [(&'static str, u64); 5] {
+        [
+            ("refused", self.refused),
+            ("too_large", self.too_large),
+            ("retries", self.retries),
+            ("shutdown", self.shutdown),
+            ("spool", self.spool),
+        ]
+    }
+
     /// All of them.
     pub const fn total(&self) -> u64 {
         self.refused + self.too_large + self.retries + self.shutdown + self.spool
+    }
+
+    /// Adds another's numbers to these.
+    pub const fn merge(&mut self, other: &Self) {
+        self.refused += other.refused;
+        self.too_large += other.too_large;
+        self.retries += other.retries;
+        self.shutdown += other.shutdown;
+        self.spool += other.spool;
     }
 
     /// Counts `entries` more.
@@ -69,6 +89,8 @@ pub struct Stats {
     pub spooled: u64,
     /// Batches written to the spool.
     pub batches_spilled: u64,
+    /// Batches read back from the spool.
+    pub batches_loaded: u64,
     /// Batches sent, again or for the first time.
     pub batches_sent: u64,
     /// Batches sent again.

@@ -222,7 +222,7 @@ impl Core {
                 self.counters.set(Counter::UpstreamIdle, idle as u64);
             }
             self.turn();
-            self.publish_counters();
+            self.publish_counters(false);
         }
     }
 
@@ -233,10 +233,10 @@ impl Core {
         }
     }
 
-    fn publish_counters(&self) {
+    fn publish_counters(&self, last: bool) {
         self.counters.set(Counter::Open, self.open.get() as u64);
         self.counters.set(Counter::Revision, self.lives.revision());
-        self.ship.publish(&self.counters);
+        self.ship.publish(last);
     }
 
     async fn accept(self: Rc<Self>, listener: usize) {
@@ -315,7 +315,7 @@ impl Core {
         let now = self.clock.now();
         self.ship.with(|shipper| shipper.give_up(now));
         self.ship.end();
-        self.publish_counters();
+        self.publish_counters(true);
         self.ship.left()
     }
 }

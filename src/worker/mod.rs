@@ -5,6 +5,7 @@ mod chunks;
 mod connection;
 mod core;
 mod exchange;
+mod figures;
 mod hold;
 mod live;
 mod pool;

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use super::waiters::Waiters;
 use crate::base::Mono;
-use crate::base::counters::{CoreCounters, Counter};
 use crate::base::time::Now;
 use crate::config::publish::{Answer, Board, Question};
 use crate::config::snapshot::LoggerSpec;
@@ -65,8 +64,8 @@ struct Pending {
 
 /// The core's shipper with its connections and its timer.
 pub struct Ship {
-    shipper: RefCell<Shipper<MappedSlot>>,
-    spool: Option<Rc<Spool>>,
+    pub(super) shipper: RefCell<Shipper<MappedSlot>>,
+    pub(super) spool: Option<Rc<Spool>>,
     /// What earlier runs left and no logger that is configured has the credentials for.
     unnamed: RefCell<Vec<RecoveredLane>>,
     unnamed_said: Cell<bool>,
@@ -78,9 +77,9 @@ pub struct Ship {
     ended: Cell<bool>,
     /// Who waits for entries' outcomes.
     pub waiters: Rc<Waiters>,
-    core: usize,
-    board: Arc<Board>,
-    clock: Rc<Clock>,
+    pub(super) core: usize,
+    pub(super) board: Arc<Board>,
+    pub(super) clock: Rc<Clock>,
     deadlines: Rc<Deadlines>,
 }
 
@@ -153,34 +152,6 @@ impl Ship {
         if let Some(pending) = self.pending.borrow_mut().remove(&answer.token) {
             *pending.answer.borrow_mut() = Some(answer.addresses);
             pending.arrived.notify();
-        }
-    }
-
-    /// Copies the shipper's numbers to where the metrics endpoint reads them.
-    pub fn publish(&self, counters: &CoreCounters) {
-        let shipper = self.shipper.borrow();
-        let stats = shipper.stats();
-        let numbers = [
-            (Counter::EntriesAccepted, stats.accepted),
-            (Counter::EntriesDelivered, stats.delivered),
-            (Counter::EntriesHeld, shipper.held_entries()),
-            (Counter::EntriesInDoubt, stats.in_doubt),
-            (Counter::EntriesLost, stats.lost.total()),
-            (Counter::EntriesDropped, stats.dropped),
-            (Counter::EntriesTooLarge, stats.too_large),
-            (Counter::BatchesSent, stats.batches_sent),
-            (Counter::BatchesRetried, stats.batches_retried),
-            (Counter::BytesDelivered, stats.bytes_delivered),
-            (Counter::RingSlotsUsed, stats.slots_used),
-            (Counter::RingSlots, stats.slots),
-            (Counter::BrokerConnections, stats.connections),
-            (Counter::HeldResponses, self.waiters.count() as u64),
-        ];
-        for (counter, value) in numbers {
-            counters.set(counter, value);
-        }
-        if let Some(spool) = &self.spool {
-            spool.publish(counters);
         }
     }
 

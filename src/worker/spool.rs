@@ -24,6 +24,8 @@ use crate::spool::{FileAction, Fsync, LaneCount, SegmentId, Store};
 const FILES_OPEN: usize = 64;
 /// Milliseconds for which nothing is written after the disk refused a write.
 const PAUSE_MS: u64 = 1_000;
+/// Milliseconds for which a disk that refused a write counts as full, unless it takes one.
+const FAILING_MS: u64 = 3 * PAUSE_MS;
 /// Milliseconds between two lines about the spool's trouble.
 const SAY_AGAIN_MS: u64 = 10_000;
 /// What a frame's "done" byte becomes.
@@ -96,6 +98,8 @@ pub struct SpoolGauges {
     pub entries: u64,
     /// When the oldest of these was made, in milliseconds since 1970.
     pub oldest_ms: Option<i64>,
+    /// That they may be.
+    pub limit_bytes: u64,
     /// The next frame would be refused, as far as is known.
     pub full: bool,
 }
@@ -133,6 +137,8 @@ pub struct Spool {
     /// Nothing is written before.
     paused_until: Cell<Mono>,
     trouble: Cell<Option<SpoolError>>,
+    /// It counts as full until then: while it is in trouble it is tried again more often than that.
+    failing_until: Cell<Mono>,
     /// A line said that it is in trouble.
     said: Cell<bool>,
     /// No line before.
@@ -159,6 +165,7 @@ impl Spool {
             busy: Cell::new(0),
             paused_until: Cell::default(),
             trouble: Cell::new(None),
+            failing_until: Cell::default(),
             said: Cell::new(false),
             say_from: Cell::default(),
             say_mark_from: Cell::default(),
@@ -332,6 +339,9 @@ impl Spool {
     fn say(&self, now: Option<SpoolError>) {
         self.trouble.set(now);
         let at = self.clock.mono();
+        // What is refused for want of room ends with the first file that is deleted, which the store knows.
+        let is_failing = now.is_some_and(|error| error != SpoolError::Full);
+        self.failing_until.set(if is_failing { at.plus_ms(FAILING_MS) } else { Mono::default() });
         if self.said.get() == now.is_some() || at < self.say_from.get() {
             return;
         }
@@ -498,7 +508,8 @@ impl Spool {
             frames: store.frames(),
             entries: store.entries(),
             oldest_ms: store.oldest_ms(),
-            full: store.is_full() || self.is_paused(),
+            limit_bytes: self.options.limit_bytes,
+            full: store.is_full() || self.is_paused() || self.clock.mono() < self.failing_until.get(),
         }
     }
 
@@ -508,6 +519,7 @@ impl Spool {
         let now_ms = self.clock.now().wall.unix_ms() as i64;
         let oldest_s = gauges.oldest_ms.map_or(0, |oldest_ms| (now_ms - oldest_ms).max(0) as u64 / 1_000);
         counters.set(Counter::SpoolBytes, gauges.bytes);
+        counters.set(Counter::SpoolLimit, gauges.limit_bytes);
         counters.set(Counter::SpoolBatches, gauges.frames);
         counters.set(Counter::SpoolEntries, gauges.entries);
         counters.set(Counter::SpoolOldestSeconds, oldest_s);

@@ -23,6 +23,7 @@ mod spooling;
 mod stopping;
 mod survival;
 mod trouble;
+mod visible;
 
 use serde_json::{Value, json};
 use tollgate::control::records::Record;

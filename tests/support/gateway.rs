@@ -183,7 +183,7 @@ impl Gateway {
 
     /// Numbers of the metrics endpoint as they were at one moment, all cores together. Needs [`Setup::metrics`].
     pub fn metrics<const N: usize>(&self, names: [&str; N]) -> [u64; N] {
-        let text = fetch(self.metrics, "/apisix/prometheus/metrics").text();
+        let text = self.scrape();
         names.map(|name| {
             let of_name = |line: &str| {
                 let (found, value) = line.rsplit_once(' ')?;
@@ -194,6 +194,11 @@ impl Gateway {
             assert!(!found.is_empty(), "{name} is not in:\n{text}");
             found.iter().sum()
         })
+    }
+
+    /// What the metrics endpoint says. Needs [`Setup::metrics`].
+    pub fn scrape(&self) -> String {
+        fetch(self.metrics, "/apisix/prometheus/metrics").text()
     }
 
     /// A new connection to the proxy.

@@ -341,12 +341,14 @@ impl<M: SlotMemory> Shipper<M> {
 
     fn refuse(&mut self, index: usize, now: Mono) -> Appended {
         self.stats.dropped += 1;
+        self.sink_stats(index).dropped += 1;
         self.report_refused(index, now);
         Appended::Full
     }
 
     fn refuse_too_large(&mut self, index: usize, bytes: usize, now: Mono) -> Appended {
         self.stats.too_large += 1;
+        self.sink_stats(index).too_large += 1;
         self.report_too_large(index, bytes, now);
         Appended::TooLarge { bytes }
     }

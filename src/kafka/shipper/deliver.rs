@@ -136,13 +136,24 @@ impl<M: SlotMemory> Shipper<M> {
     fn resolve(&mut self, index: usize, at: usize, one: Resolved, now: Mono) {
         self.lanes[index].held -= one.entries;
         self.held -= one.entries;
+        let of_sink = &mut self.sinks[self.lanes[index].sink].stats;
         match one.outcome {
             Outcome::Delivered => {
                 self.stats.delivered += one.entries;
                 self.stats.bytes_delivered += one.bytes as u64;
+                of_sink.delivered += one.entries;
+                if let Some(sent) = one.first_sent {
+                    of_sink.latencies.add(now.ns_since(sent));
+                }
             }
-            Outcome::InDoubt => self.stats.in_doubt += one.entries,
-            Outcome::Lost(reason) => self.stats.lost.add(reason, one.entries),
+            Outcome::InDoubt => {
+                self.stats.in_doubt += one.entries;
+                of_sink.in_doubt += one.entries;
+            }
+            Outcome::Lost(reason) => {
+                self.stats.lost.add(reason, one.entries);
+                of_sink.lost.add(reason, one.entries);
+            }
         }
         self.settle_tickets(&one);
         if one.outcome != Outcome::Delivered {
@@ -298,6 +309,7 @@ impl<M: SlotMemory> Shipper<M> {
                 Action::SendBatch { conn, slot: id, range }
             }
         };
+        slot.batch.first_sent = slot.batch.first_sent.or(Some(now));
         let again = queue.sent(&mut self.ring, id, conn);
         self.stats.batches_sent += 1;
         self.stats.batches_retried += u64::from(again);

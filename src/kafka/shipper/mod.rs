@@ -2,7 +2,7 @@
 //! and the time, and sleeps until [`Shipper::next_wake`]. No socket, file, clock or randomness in here.
 //!
 //! `append` fills slots and seals them, `deliver` sends batches and takes their answers, `network` keeps connections and metadata,
-//! `login` says on a connection who we are, `spill` what goes to disk and comes back, `report` what an operator must know, `tickets` tells
+//! `login` says on a connection who we are, `spill` what goes to disk and comes back, `report` what an operator must know, `sums` adds up what a sink did, `tickets` tells
 //! those who wait for an entry what became of it.
 
 mod append;
@@ -15,9 +15,12 @@ mod login;
 mod login_tests;
 mod network;
 mod report;
+#[cfg(test)]
+mod report_tests;
 mod spill;
 #[cfg(test)]
 mod spool_tests;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod tickets;
@@ -31,6 +34,7 @@ use super::batch::{Out, SLOT_BYTES_MIN};
 use super::compress::Compressor;
 use super::connection::Connection;
 use super::event::{Action, Appended, Event, SlotId, Ticket};
+use super::figures;
 use super::lane::Lane;
 use super::options::{CLIENT_ID_BYTES, LaneId, LaneSpec, ShipperOptions, SinkId, SinkSpec};
 use super::producer::Resolved;
@@ -141,7 +145,9 @@ impl<M: SlotMemory> Shipper<M> {
             return SinkId(*index);
         }
         let index = self.sinks.len() as u32;
-        self.sinks.push(Sink::new(spec.clone()));
+        let taken: Vec<&str> = self.sinks.iter().map(|sink| &*sink.label).collect();
+        let label = figures::label(spec, &taken).into();
+        self.sinks.push(Sink { label, ..Sink::new(spec.clone()) });
         self.sinks_by_content.insert(spec.clone(), index);
         SinkId(index)
     }
@@ -378,7 +384,7 @@ impl<M: SlotMemory> Shipper<M> {
             && slots_held == used
             && stats.slots_used == used
         {
-            return Ok(());
+            return self.check_sinks();
         }
         Err(format!(
             "{in_slots} in slots, {in_spool} in the spool, {in_lanes} in lanes, {} held, {slots_held} of {used} slots: {stats:?}",
@@ -448,6 +454,7 @@ impl<M: SlotMemory> Shipper<M> {
         self.vacant.push(index);
         let sink = &mut self.sinks[lane.sink];
         sink.lanes -= 1;
+        sink.stats.accepted_before += lane.pushed;
         sink.topics[lane.topic].lanes -= 1;
         // Looked at once: by `drive_sink`, which closes what nobody needs, and by lanes that went behind this one.
         self.wake = Some(Mono::default());

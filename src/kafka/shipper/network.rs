@@ -362,7 +362,7 @@ impl<M: SlotMemory> Shipper<M> {
         sink.metadata.wanted |= end != End::Idle;
         self.requests_lost(&unanswered, now);
         if let Some((trouble, reason)) = trouble {
-            self.report_trouble(connection.sink, trouble, (&name, node), reason);
+            self.report_trouble(connection.sink, trouble, (&name, node), reason, now);
         }
     }
 

@@ -13,19 +13,22 @@ use crate::kafka::stats::LostReason;
 
 /// Looks at Metadata in vain before an unknown topic is said: one that is created by being asked for is there by then.
 const UNKNOWN_TOPIC_LOOKS: u32 = 5;
+/// Milliseconds between two lines that say of one sink that it turned bad, or of one lane that it goes to the spool.
+const SAY_AGAIN_MS: u64 = 10_000;
 
 impl<M: SlotMemory> Shipper<M> {
     fn say(&mut self, level: Level, text: String) {
         self.actions.push_back(Action::Report { level, text });
     }
 
-    /// A broker is of no use. Said once, when none is left.
+    /// A broker is of no use. Said once, when none is left; a sink that comes and goes all the time is said every ten seconds.
     pub(super) fn report_trouble(
         &mut self,
         index: usize,
         trouble: Trouble,
         (broker, node): (&str, Option<u32>),
         reason: &str,
+        now: Mono,
     ) {
         let any_open = self
             .connections
@@ -33,13 +36,17 @@ impl<M: SlotMemory> Shipper<M> {
             .any(|connection| connection.sink == index && connection.phase == crate::kafka::connection::Phase::Ready);
         let sink = &mut self.sinks[index];
         let all_failed = sink.brokers.iter().all(|broker| broker.failures > 0);
-        if sink.trouble.is_some() {
+        if sink.trouble.is_some() && sink.trouble_said {
             return;
         }
         if any_open || !all_failed {
             return self.report_refused_by(index, trouble, node, reason);
         }
         sink.trouble = Some(trouble);
+        if now < sink.say_trouble_from {
+            return;
+        }
+        (sink.trouble_said, sink.say_trouble_from) = (true, now.plus_ms(SAY_AGAIN_MS));
         let advice = match trouble {
             Trouble::Unreachable => "check that the brokers run and that this host reaches them",
             Trouble::NotKafka => "check the broker list and the listener's protocol",
@@ -90,7 +97,8 @@ impl<M: SlotMemory> Shipper<M> {
 
     /// The cluster answers.
     pub(super) fn report_reachable(&mut self, index: usize) {
-        if self.sinks[index].trouble.take().is_some() {
+        self.sinks[index].trouble = None;
+        if std::mem::take(&mut self.sinks[index].trouble_said) {
             let name = self.sinks[index].name();
             self.say(Level::Info, format!("kafka brokers {name} answer again"));
         }
@@ -126,9 +134,10 @@ impl<M: SlotMemory> Shipper<M> {
         }
     }
 
-    /// A partition that takes nothing for a while.
+    /// A partition that takes nothing for a while. Said of the first of a lane's that does.
     pub(super) fn report_stalled(&mut self, index: usize, at: usize, now: Mono) {
         let lane = &mut self.lanes[index];
+        let is_said = lane.queues.iter().any(|queue| queue.reported);
         let queue = &mut lane.queues[at];
         let after_ms = self.options.stalled_report_ms;
         let Some(since) = queue.stalled_since.filter(|since| !queue.reported && now.ms_since(*since) >= after_ms)
@@ -136,10 +145,13 @@ impl<M: SlotMemory> Shipper<M> {
             return;
         };
         queue.reported = true;
+        if is_said {
+            return;
+        }
         let why = queue.last_error.map_or("no answer", error_name);
         let advice = match queue.last_error {
             Some(retry::TOPIC_AUTHORIZATION_FAILED) => "; grant the user Write on the topic",
-            _ => "",
+            _ => "; look at the topic and its brokers; other partitions may be concerned",
         };
         let held = lane.held;
         let text = format!(
@@ -152,11 +164,12 @@ impl<M: SlotMemory> Shipper<M> {
         self.say(Level::Warn, text);
     }
 
-    /// A partition that takes records again.
+    /// A partition that takes records again. Said when it is the last of its lane's.
     pub(super) fn report_recovered(&mut self, index: usize, at: usize) {
         let lane = &mut self.lanes[index];
-        if std::mem::take(&mut lane.queues[at].reported) {
-            let text = format!("kafka topic {} partition {at} takes records again", lane.spec.topic);
+        if std::mem::take(&mut lane.queues[at].reported) && !lane.queues.iter().any(|queue| queue.reported) {
+            let brokers = self.sinks[lane.sink].name();
+            let text = format!("kafka topic {} at {brokers}: partition {at} takes records again", lane.spec.topic);
             self.say(Level::Info, text);
         }
     }
@@ -164,7 +177,8 @@ impl<M: SlotMemory> Shipper<M> {
     /// Entries that will not reach Kafka, or may not have.
     pub(super) fn report_lost(&mut self, index: usize, at: usize, one: Resolved, now: Mono) {
         let lane = &mut self.lanes[index];
-        let Some(entries) = lane.losses.say(now, one.entries) else { return };
+        let quiet = if one.outcome == Outcome::InDoubt { &mut lane.doubts } else { &mut lane.losses };
+        let Some(entries) = quiet.say(now, one.entries) else { return };
         let why = match one.outcome {
             Outcome::Lost(LostReason::TooLarge) => error_name(retry::MESSAGE_TOO_LARGE),
             Outcome::Lost(LostReason::Shutdown) => "the shutdown's deadline",
@@ -177,14 +191,23 @@ impl<M: SlotMemory> Shipper<M> {
                 "may be missing from Kafka or be there twice: nobody could be asked; grant Read on the topic, so that \
                  Kafka may be asked"
             }
-            Outcome::InDoubt => "may or may not be in Kafka",
+            Outcome::InDoubt => {
+                "may or may not be in Kafka, or be there twice: `tollgate audit` reads the topic and says"
+            }
             Outcome::Lost(LostReason::TooLarge) => "are lost: raise the topic's max.message.bytes or log less",
-            _ => "are lost",
+            Outcome::Lost(LostReason::Retries) => {
+                "are lost: max_retry_count is used up; without it they are held and retried"
+            }
+            Outcome::Lost(LostReason::Shutdown) => "are lost: with a spool they would wait for the next start",
+            Outcome::Lost(LostReason::Spool) => "are lost: `tollgate spool verify` says which",
+            _ => "are lost: Kafka will not take them; look at the topic's configuration and the brokers' logs",
         };
         let text = format!(
             "buffered messages send to kafka err: {why}, retryable: false, topic: {}, partition_id: {at}, length: {}; \
-             {entries} records {fate}",
-            lane.spec.topic, one.bytes
+             brokers: {}; {entries} records {fate}",
+            lane.spec.topic,
+            one.bytes,
+            self.sinks[lane.sink].name()
         );
         self.say(Level::Error, text);
     }
@@ -194,14 +217,16 @@ impl<M: SlotMemory> Shipper<M> {
         let lane = &mut self.lanes[index];
         let Some(discarded) = lane.refusals.say(now, 1) else { return };
         let processed = lane.pushed - lane.held;
+        let brokers = self.sinks[lane.sink].name();
         let text = match lane.spec.max_pending_entries.filter(|most| lane.held >= *most) {
             Some(most) => format!(
                 "max pending entries limit exceeded. discarding entry. total_pushed_entries: {} \
-                 total_processed_entries: {processed} max_pending_entries: {most} discarded_entries: {discarded}",
-                lane.pushed
+                 total_processed_entries: {processed} max_pending_entries: {most} discarded_entries: {discarded} topic: {} \
+                 brokers: {brokers}",
+                lane.pushed, lane.spec.topic
             ),
             None => format!(
-                "buffer overflow, topic: {}: no ring slot is free, {discarded} records dropped, {} are held; \
+                "buffer overflow, topic: {}, brokers: {brokers}: no ring slot is free, {discarded} records dropped, {} are held; \
                  Kafka takes them too slowly, or the ring is too small",
                 lane.spec.topic, lane.held
             ),
@@ -222,48 +247,52 @@ impl<M: SlotMemory> Shipper<M> {
     }
 
     /// A lane's batches go to the spool now.
-    pub(super) fn report_spooling(&mut self, index: usize) {
+    pub(super) fn report_spooling(&mut self, index: usize, now: Mono) {
         let lane = &mut self.lanes[index];
-        lane.tail.reported = false;
-        if std::mem::replace(&mut lane.tail.announced, true) {
+        if std::mem::take(&mut lane.tail.reported) {
+            let text = format!("topic {}: the spool takes records again", lane.spec.topic);
+            self.say(Level::Info, text);
+        }
+        let lane = &mut self.lanes[index];
+        if lane.tail.announced || now < lane.tail.announce_from {
             return;
         }
-        let topic = &lane.spec.topic;
-        let (level, text) = match self.ending {
-            Ending::Stowing => (
-                Level::Info,
-                format!(
-                    "topic {topic}: what Kafka did not take in time is kept in the spool; the next start delivers it"
-                ),
-            ),
+        (lane.tail.announced, lane.tail.announce_from) = (true, now.plus_ms(SAY_AGAIN_MS));
+        let (topic, brokers) = (&lane.spec.topic, self.sinks[lane.sink].name());
+        let (level, what) = match self.ending {
+            Ending::Stowing => {
+                (Level::Info, "what Kafka did not take in time is kept in the spool; the next start delivers it")
+            }
             Ending::No | Ending::Draining => (
                 Level::Warn,
-                format!(
-                    "topic {topic}: Kafka takes records too slowly for the ring; they go to the spool on disk and are sent \
-                     from there"
-                ),
+                "Kafka takes records too slowly for the ring; they go to the spool on disk and are sent from there",
             ),
         };
+        let text = format!("topic {topic} at {brokers}: {what}");
         self.say(level, text);
     }
 
     /// Nothing of a lane is in the spool any more.
     pub(super) fn report_unspooled(&mut self, index: usize) {
         let lane = &mut self.lanes[index];
+        lane.tail.reported = false;
         if std::mem::take(&mut lane.tail.announced) {
-            let text = format!("topic {}: the spool is empty again", lane.spec.topic);
+            let brokers = self.sinks[lane.sink].name();
+            let text = format!("topic {} at {brokers}: nothing is left in the spool", lane.spec.topic);
             self.say(Level::Info, text);
         }
     }
 
     /// The spool takes nothing.
-    pub(super) fn report_spool_full(&mut self, index: usize) {
+    pub(super) fn report_spool_full(&mut self, index: usize, now: Mono) {
         let lane = &mut self.lanes[index];
-        if std::mem::replace(&mut lane.tail.reported, true) {
+        if lane.tail.reported || now < lane.tail.report_from {
             return;
         }
+        (lane.tail.reported, lane.tail.report_from) = (true, now.plus_ms(SAY_AGAIN_MS));
+        let brokers = self.sinks[lane.sink].name();
         let text = format!(
-            "topic {}: the spool takes nothing more: {} records are held, and new ones are dropped once the ring is full; \
+            "topic {} at {brokers}: the spool takes nothing more: {} records are held, and new ones are dropped once the ring is full; \
              raise tollgate.spool.bytes or make room on its disk",
             lane.spec.topic, lane.held
         );

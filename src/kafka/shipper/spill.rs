@@ -134,19 +134,18 @@ impl<M: SlotMemory> Shipper<M> {
         match frame {
             Some(frame) => {
                 let Ok(stored) = Stored::read(&slot.memory.bytes()[STORED_AT..]) else { return };
-                let entries = stored.entries_left();
                 // What was sent already is older than what lies there.
                 let at = lane.tail.frames.partition_point(|other| other.stored.number < stored.number);
                 lane.tail.frames.insert(at, Spooled { frame, stored });
-                self.stats.spooled += entries;
                 self.stats.batches_spilled += 1;
+                self.spooled(index, Spooled { frame, stored });
                 self.give_back(id);
-                self.report_spooling(index);
+                self.report_spooling(index, now);
             }
             None => {
                 lane.tail.queue.push_front(id);
                 lane.tail.retry_at = now.plus_ms(SPOOL_RETRY_MS);
-                self.report_spool_full(index);
+                self.report_spool_full(index, now);
             }
         }
     }
@@ -185,7 +184,8 @@ impl<M: SlotMemory> Shipper<M> {
         let sealed = spooled.stored.sealed;
         if read && found.is_ok_and(same) && batch::crc_is_right(memory, sealed.end) {
             self.lanes[index].tail.failures = 0;
-            self.stats.spooled -= spooled.stored.entries_left();
+            self.stats.batches_loaded += 1;
+            self.unspooled(index, spooled);
             return self.take_in(index, id, spooled);
         }
         self.give_back(id);
@@ -241,8 +241,9 @@ impl<M: SlotMemory> Shipper<M> {
     /// A frame that cannot be read: its entries are lost, its file stays for whoever looks into it.
     fn lose_frame(&mut self, index: usize, spooled: Spooled) {
         let entries = spooled.stored.entries_left();
-        self.stats.spooled -= entries;
+        self.unspooled(index, spooled);
         self.stats.lost.add(LostReason::Spool, entries);
+        self.sink_stats(index).lost.add(LostReason::Spool, entries);
         self.lanes[index].held -= entries;
         self.held -= entries;
         self.report_frame_lost(index, entries);
@@ -280,7 +281,7 @@ impl<M: SlotMemory> Shipper<M> {
         stored.write(&mut bytes);
         self.actions.push_back(Action::Restate { frame, bytes });
         self.lanes[index].tail.frames.push_front(Spooled { frame, stored });
-        self.stats.spooled += stored.entries_left();
+        self.spooled(index, Spooled { frame, stored });
         // Should this process be killed before that is written, the next one finds it here.
         self.ring.leave(id);
     }
@@ -291,7 +292,9 @@ impl<M: SlotMemory> Shipper<M> {
         self.held += entries;
         self.stats.accepted += entries;
         self.stats.recovered += entries;
-        self.stats.spooled += entries;
+        for (frame, stored) in &frames {
+            self.spooled(index, Spooled { frame: *frame, stored: *stored });
+        }
         let lane = &mut self.lanes[index];
         lane.retired = true;
         lane.held += entries;

@@ -385,7 +385,7 @@ fn max_pending_entries_refuses_with_apisix_words() {
     assert_eq!(
         sim.reports[0].1,
         "max pending entries limit exceeded. discarding entry. total_pushed_entries: 3 total_processed_entries: 0 \
-         max_pending_entries: 3 discarded_entries: 1"
+         max_pending_entries: 3 discarded_entries: 1 topic: t brokers: broker-1:9092,broker-2:9092"
     );
     assert_eq!(sim.reports.len(), 1);
 }

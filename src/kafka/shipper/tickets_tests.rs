@@ -167,7 +167,9 @@ fn a_slot_that_is_taken_again_has_forgotten_its_tickets() {
     tickets.put(SlotId(1), 1, Ticket(6));
     let (slot, outcome) = (SlotId(1), Outcome::Delivered);
     let mut heard = Vec::new();
-    tickets.resolve(&Resolved { slot, entries: 1, bytes: 0, outcome, whole: true }, |ticket| heard.push(ticket));
+    tickets.resolve(&Resolved { slot, entries: 1, bytes: 0, outcome, whole: true, first_sent: None }, |ticket| {
+        heard.push(ticket)
+    });
     assert_eq!(heard, [Ticket(6)]);
 }
 
