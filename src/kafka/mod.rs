@@ -36,6 +36,8 @@ mod sim;
 #[cfg(test)]
 mod sim_disk;
 #[cfg(test)]
+mod sim_log;
+#[cfg(test)]
 mod sim_sasl;
 pub mod sink;
 pub mod slot;

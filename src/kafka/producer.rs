@@ -156,6 +156,15 @@ impl Queue {
         self.must_ask = true;
     }
 
+    /// Takes one more batch from before a restart over, behind the others. If it was sent then, it is asked about before it is sent
+    /// again, also if those before it were asked about already.
+    pub fn take_over<M: SlotMemory>(&mut self, ring: &Ring<M>, id: SlotId) {
+        self.batches.push_back(id);
+        if ring.slot(id).batch.doubt {
+            (self.must_ask, self.draining) = (true, true);
+        }
+    }
+
     /// After long, what is in doubt is asked about before it is sent again. `wall_ms`: milliseconds since 1970.
     pub fn mind_age<M: SlotMemory>(&mut self, ring: &Ring<M>, now: Mono, wall_ms: i64) {
         let Some(since) = self.stalled_since.filter(|_| !self.asked && self.in_flight == 0) else { return };

@@ -5,26 +5,23 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 
 use super::batch::Out;
-use super::codec::answers::{
-    ApiRange, Metadata, Node, PartitionMetadata, Produced, ProducerId, SaslHandshake, TopicMetadata,
-};
-use super::codec::broker_log::{self, About};
+use super::codec::answers::{ApiRange, Metadata, Node, PartitionMetadata, ProducerId, SaslHandshake, TopicMetadata};
 use super::codec::broker_side::{self, Asked, Body};
-use super::codec::producers::ProducerState;
 use super::codec::requests;
 use super::event::{Action, Appended, ConnId, Event, Level, SlotId, Ticket};
 use super::options::{LaneId, SinkSpec};
 use super::producer::Outcome;
 use super::retry::Rng;
-use super::ring::sequence_after;
 use super::shipper::Shipper;
 use super::sim_disk::Disk;
+use super::sim_log::Partition;
 use super::sim_sasl::{Guard, Verdict};
 use super::stored::FrameRef;
 use crate::base::time::Now;
 use crate::base::{Mono, Wall};
 
 pub const MS: u64 = 1_000_000;
+const HOUR_US: u64 = 3_600_000_000;
 
 /// How bad the weather is: each number is one in so many; 0: never.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,38 +37,31 @@ pub struct Weather {
     pub restart: u64,
 }
 
-/// What a broker remembers of a producer in a partition.
-#[derive(Debug, Default)]
-pub struct Remembered {
-    epoch: i16,
-    /// First sequence, last sequence, offset of the first.
-    last: VecDeque<(i32, i32, i64)>,
-}
-
-#[derive(Debug, Default)]
-pub struct Partition {
-    pub leader: i32,
-    pub epoch: i32,
-    /// Values in order.
-    pub log: Vec<Vec<u8>>,
-    /// Keys in order.
-    pub keys: Vec<Option<Vec<u8>>>,
-    pub producers: HashMap<i64, Remembered>,
-    pub batches: u64,
-    /// Batches as they lie in the log, with the offset behind each.
-    stored: Vec<(i64, Vec<u8>)>,
-    /// The oldest offset that is still there.
-    pub log_start: i64,
-    /// A broker before 2.5: of a producer that it does not know it takes sequence 0 only.
-    pub strict: bool,
-}
-
 #[derive(Debug)]
 pub struct Topic {
     pub id: [u8; 16],
     known_at: u64,
     pub partitions: Vec<Partition>,
     pub batch_bytes_max: usize,
+}
+
+/// What is stranger than weather. One in so many; 0: never.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Strange {
+    /// An answer comes twice.
+    pub twice: u64,
+    /// The shell tells something of a connection that was closed.
+    pub late: u64,
+    /// A duplicate is named as one (46), instead of acknowledged as it was the first time.
+    pub named_duplicate: u64,
+    /// Per simulated 50 ms: the wall clock jumps by hours, forward or back.
+    pub clock_jump: u64,
+    /// One in so many connections that are cut is cut by a broker that crashes.
+    pub crash: u64,
+    /// The order of each lane in each partition is looked after with every batch that is appended.
+    pub ordered: bool,
+    /// What is appended is taken note of, but entries may be there twice.
+    pub doubles: bool,
 }
 
 /// The slot, the bytes, and where they lie in the slot.
@@ -151,6 +141,15 @@ pub struct Sim {
     pub sinks: HashMap<u64, SinkSpec>,
     /// What was told to those who wait, in order.
     pub settled: Vec<(Ticket, Outcome)>,
+    pub strange: Strange,
+    /// Calls of the shipper.
+    pub steps: u64,
+    /// How far the wall clock jumped.
+    wall_shift_us: i64,
+    /// By topic, partition and lane: the number that was appended last. With `strange.ordered`.
+    pub last_seen: HashMap<(String, i32, u64), u64>,
+    /// The process is killed when it has carried out so many more actions.
+    pub dies_in: Option<u64>,
 }
 
 pub fn all_versions() -> Vec<ApiRange> {
@@ -195,13 +194,19 @@ impl Sim {
             disk: Disk::default(),
             sinks: HashMap::new(),
             settled: Vec::new(),
+            strange: Strange::default(),
+            steps: 0,
+            wall_shift_us: 0,
+            last_seen: HashMap::new(),
+            dies_in: None,
         };
         sim.later(50 * MS, Happening::Tick);
         sim
     }
 
     pub fn now(&self) -> Now {
-        let wall = Wall { unix_us: 1_700_000_000_000_000 + self.now_ns / 1_000, utc_offset_min: 0 };
+        let unix_us = (1_700_000_000_000_000 + self.now_ns / 1_000).saturating_add_signed(self.wall_shift_us);
+        let wall = Wall { unix_us, utc_offset_min: 0 };
         Now { mono: Mono::from_ns(self.now_ns), wall }
     }
 
@@ -243,6 +248,7 @@ impl Sim {
         let number = self.accepted[at].1.last().map_or(0, |last| last + 1);
         let text = format!("{{\"lane\":{at},\"n\":{number},\"pad\":\"{}\"}}", "x".repeat(len));
         let now = self.now();
+        self.steps += 1;
         let render = &mut |out: &mut Out<'_>| out.push(text.as_bytes());
         let appended = match ticket {
             Some(ticket) => self.shipper.append_with(ticket, lane, now, render),
@@ -297,7 +303,15 @@ impl Sim {
         while self.shipper.held_entries() > 0 && self.step(until) {}
     }
 
+    /// True once the process was killed in the middle of what it was asked to do.
+    pub fn is_dead(&self) -> bool {
+        self.dies_in == Some(0)
+    }
+
     fn step(&mut self, until: u64) -> bool {
+        if self.is_dead() {
+            return false;
+        }
         let next = self.queue.peek().map_or(u64::MAX, |Reverse((at, ..))| *at);
         let wake = self.shipper.next_wake().map_or(u64::MAX, Mono::ns);
         if next.min(wake) > until {
@@ -305,6 +319,7 @@ impl Sim {
         }
         self.now_ns = self.now_ns.max(next.min(wake));
         if wake <= next {
+            self.steps += 1;
             self.shipper.on_time(self.now());
         } else if let Some(Reverse((_, _, what))) = self.queue.pop() {
             self.happen(what);
@@ -323,6 +338,7 @@ impl Sim {
                     let memory = &self.shipper.slot_bytes(slot)[start..start + bytes.len()];
                     assert!(memory == &bytes[..], "a slot changed before its write had ended");
                 }
+                self.steps += 1;
                 self.shipper.on_event(Event::Sent { conn, slot }, self.now());
             }
             Happening::Arrived(conn, bytes) => self.arrived(conn, &bytes),
@@ -338,7 +354,9 @@ impl Sim {
     }
 
     fn tell(&mut self, conn: ConnId, event: Event<'_>) {
-        if self.conns.get(&conn).is_some_and(|it| it.open) {
+        let open = self.conns.get(&conn).is_some_and(|it| it.open);
+        if !self.is_dead() && (open || self.chance(self.strange.late)) {
+            self.steps += 1;
             self.shipper.on_event(event, self.now());
             self.after();
         }
@@ -347,6 +365,13 @@ impl Sim {
     /// Carries out what the shipper asks, and looks after it.
     pub fn after(&mut self) {
         while let Some(action) = self.shipper.poll_action() {
+            if let Some(left) = &mut self.dies_in {
+                *left = left.saturating_sub(1);
+                // What is written in place is there when the next thing is.
+                if *left == 0 && !matches!(action, Action::FrameDone { .. } | Action::Restate { .. }) {
+                    continue;
+                }
+            }
             match action {
                 Action::Connect { conn, host, .. } => self.connect(conn, &host),
                 Action::Send { conn, bytes } => self.write(conn, None, bytes, 0..0),
@@ -438,6 +463,23 @@ impl Sim {
         self.conns.keys().map(|conn| conn.0 + 1).max().unwrap_or(0)
     }
 
+    /// Nothing that was sent arrives any more.
+    pub fn lose_what_is_under_way(&mut self) {
+        let gone = |what: &Happening| matches!(what, Happening::Arrived(..));
+        self.queue.retain(|Reverse((_, _, what))| !gone(what));
+    }
+
+    /// Bytes that are being written to the spool.
+    pub(super) fn spills_under_way(&self) -> Vec<Vec<u8>> {
+        let mut spills: Vec<_> = self.queue.iter().collect();
+        spills.sort();
+        let bytes = |Reverse((_, _, what)): &Reverse<(u64, u64, Happening)>| match what {
+            Happening::Spilled(_, bytes) => bytes.clone(),
+            _ => None,
+        };
+        spills.into_iter().filter_map(bytes).collect()
+    }
+
     fn break_off(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.open = false;
@@ -445,6 +487,9 @@ impl Sim {
     }
 
     fn tick(&mut self) {
+        if self.chance(self.strange.clock_jump) {
+            self.wall_shift_us = self.rng.below(10 * HOUR_US) as i64 - 5 * HOUR_US as i64;
+        }
         if self.chance(self.weather.move_leader) {
             let brokers = self.brokers as u64;
             let to = 1 + self.rng.below(brokers) as i32;
@@ -490,6 +535,9 @@ impl Sim {
         }
         conn.hung |= hang;
         let broker = conn.broker;
+        if cut && self.chance(self.strange.crash) {
+            self.restart(broker);
+        }
         if (cut || hang) && before {
             if cut {
                 self.later(0, Happening::Closed(id));
@@ -532,6 +580,9 @@ impl Sim {
             self.at(at, Happening::Answered(id, answer[..half].to_vec()));
             self.at(at + 1, Happening::Closed(id));
         } else {
+            if self.chance(self.strange.twice) {
+                self.at(at + 1, Happening::Answered(id, answer.clone()));
+            }
             self.at(at, Happening::Answered(id, answer));
         }
     }
@@ -609,118 +660,12 @@ impl Sim {
         answer
     }
 
-    fn produce(&mut self, broker: i32, asked: &Asked) -> Vec<u8> {
-        let Body::Produce(request) = &asked.body else { panic!("Produce") };
-        self.produce_versions.push(asked.version);
-        let mut answer = Produced { partition: request.partition, base_offset: -1, ..Produced::default() };
-        let (error, append_anyway) = self.some_error();
-        if self.chance(self.weather.throttle) {
-            answer.throttle_ms = 100;
-        }
-        let hints = self.rng.below(2) == 0;
-        let by_id = asked.version >= 13;
-        let topic = self
-            .topics
-            .iter_mut()
-            .find(|(name, topic)| if by_id { topic.id == request.topic_id } else { **name == request.topic });
-        let reply = |answer: &Produced| {
-            broker_side::produced(asked.correlation, asked.version, (&request.topic, request.topic_id), answer)
-        };
-        let Some((_, topic)) = topic else {
-            answer.error = if by_id { 100 } else { 3 };
-            return reply(&answer);
-        };
-        let batch_bytes_max = topic.batch_bytes_max;
-        let Some(partition) = topic.partitions.get_mut(request.partition as usize) else {
-            answer.error = 3;
-            return reply(&answer);
-        };
-        answer.error = if partition.leader != broker {
-            if hints && asked.version >= 10 {
-                let id = partition.leader;
-                answer.leader = Some((id, partition.epoch));
-                answer.nodes = vec![Node { id, host: format!("broker-{id}"), port: 9092 }];
-            }
-            6
-        } else if request.records.len() > batch_bytes_max {
-            10
-        } else if error != 0 && !append_anyway {
-            error
-        } else {
-            match partition.append(&request.records) {
-                Ok(offset) => {
-                    answer.base_offset = offset;
-                    error
-                }
-                Err(refused) => refused,
-            }
-        };
-        reply(&answer)
-    }
-
-    /// DescribeProducers, ListOffsets, Fetch.
-    fn tell_of_log(&mut self, broker: i32, asked: &Asked, about: &About) -> Vec<u8> {
-        let weather = self.some_error().0;
-        let deny_read = self.deny_read && !matches!(asked.body, Body::ListOffsets(_));
-        let topic = self.topics.get(&about.topic);
-        let partition = topic.and_then(|topic| topic.partitions.get(about.partition as usize));
-        let nothing = Partition::default();
-        let (error, partition) = match partition {
-            _ if deny_read => (29, &nothing),
-            _ if self.leaderless_for_fetch && matches!(asked.body, Body::Fetch(_)) => (6, &nothing),
-            Some(partition) if partition.leader != broker => (6, &nothing),
-            Some(partition) => (weather, partition),
-            None => (3, &nothing),
-        };
-        let (end, throttle_ms) = (partition.log.len() as i64, self.throttle_inquiries_ms);
-        match asked.body {
-            Body::DescribeProducers(_) => {
-                let state = |(id, it): (&i64, &Remembered)| ProducerState {
-                    producer_id: *id,
-                    epoch: it.epoch,
-                    last_sequence: it.last.back().map_or(-1, |(_, last, _)| *last),
-                };
-                let states: Vec<_> = partition.producers.iter().map(state).collect();
-                broker_log::producers(
-                    (asked.correlation, throttle_ms),
-                    about,
-                    error,
-                    if error == 0 { &states } else { &[] },
-                )
-            }
-            Body::ListOffsets(_) => {
-                let offset = match about.at {
-                    -1 => end,
-                    -2 => partition.log_start,
-                    time => partition.offset_at(time),
-                };
-                broker_log::offset((asked.correlation, throttle_ms), asked.version, about, error, offset)
-            }
-            _ => {
-                let range = partition.log_start..=end;
-                let error = if error == 0 && !range.contains(&about.at) { 1 } else { error };
-                let mut records = Vec::new();
-                for (_, batch) in partition.stored.iter().filter(|(behind, _)| error == 0 && *behind > about.at) {
-                    records.extend(batch);
-                    if records.len() > 6_000 {
-                        // As brokers do: the last one is cut off, unless it is the first.
-                        let cut = if records.len() == batch.len() { 0 } else { 40 };
-                        records.truncate(records.len() - cut);
-                        break;
-                    }
-                }
-                let marks = (end, partition.log_start);
-                broker_log::fetched((asked.correlation, throttle_ms), asked.version, about, error, marks, records)
-            }
-        }
-    }
-
     /// Every broker forgets every producer (expired, or lost with a log directory).
     pub fn forget_producers(&mut self) {
         self.topics.values_mut().flat_map(|topic| &mut topic.partitions).for_each(|it| it.producers.clear());
     }
 
-    fn some_error(&mut self) -> (i16, bool) {
+    pub(super) fn some_error(&mut self) -> (i16, bool) {
         if let Some(error) = self.forced_error {
             return (error, false);
         }
@@ -729,6 +674,29 @@ impl Sim {
         }
         [(2, false), (3, false), (5, false), (6, false), (19, false), (7, true), (20, true), (-1, true)]
             [self.rng.below(8) as usize]
+    }
+
+    /// Takes note of what was just appended, and panics if a lane's entries are not in order.
+    pub(super) fn watch(&mut self, topic: &str, partition: i32, offset: i64) {
+        let log = &self.topics[topic].partitions[partition as usize].log;
+        for value in &log[offset as usize..] {
+            let text = std::str::from_utf8(value).expect("text");
+            for piece in text.split("\"lane\":").skip(1) {
+                let (lane, rest) = piece.split_once(",\"n\":").expect("a lane and a number");
+                let n: u64 = rest.split(',').next().and_then(|n| n.parse().ok()).expect("a number");
+                let key = (topic.to_owned(), partition, lane.parse().expect("a lane"));
+                if self.strange.doubles {
+                    let last = self.last_seen.entry(key).or_default();
+                    *last = n.max(*last);
+                    continue;
+                }
+                let before = self.last_seen.insert(key, n);
+                assert!(
+                    before.is_none_or(|before| before < n),
+                    "{n} behind {before:?} of lane {lane} in {topic}-{partition}"
+                );
+            }
+        }
     }
 
     /// Every number of a lane that lies in the topic, in the order of each partition.
@@ -759,61 +727,5 @@ impl Sim {
         all.sort_unstable();
         let accepted = &self.accepted.iter().find(|(other, _)| *other == lane).expect("a lane with entries").1;
         assert_eq!(&all, accepted, "missing or double in {topic}");
-    }
-}
-
-impl Partition {
-    /// Appends a batch as Kafka does; returns the offset of its first record.
-    fn append(&mut self, batch: &[u8]) -> Result<i64, i16> {
-        let records = broker_side::records(batch);
-        let first = records.first().expect("never empty");
-        let offset = self.log.len() as i64;
-        if first.producer_id >= 0 {
-            let (epoch, first_sequence) = (first.producer_epoch, first.sequence);
-            let last_sequence = sequence_after(first_sequence, records.len() as u32 - 1);
-            let known = self.producers.contains_key(&first.producer_id);
-            if !known && self.strict && first_sequence != 0 {
-                return Err(59);
-            }
-            let state = self.producers.entry(first.producer_id).or_default();
-            let same = |(first, last, _): &&(i32, i32, i64)| (*first, *last) == (first_sequence, last_sequence);
-            if !known {
-                // Kafka 4.1 takes any sequence of a producer that it does not know.
-                state.epoch = epoch;
-            } else if epoch < state.epoch {
-                return Err(47);
-            } else if epoch > state.epoch {
-                if first_sequence != 0 {
-                    return Err(45);
-                }
-                (state.epoch, state.last) = (epoch, VecDeque::new());
-            } else if let Some((.., offset)) = state.last.iter().find(same) {
-                return Ok(*offset);
-            } else if state.last.back().map_or(0, |(_, last, _)| sequence_after(*last, 1)) != first_sequence {
-                return Err(45);
-            }
-            state.last.push_back((first_sequence, last_sequence, offset));
-            if state.last.len() > 5 {
-                state.last.pop_front();
-            }
-        }
-        let mut stored = batch.to_vec();
-        stored[..8].copy_from_slice(&offset.to_be_bytes());
-        self.stored.push((offset + records.len() as i64, stored));
-        for record in records {
-            super::trace_tests::assert_numbered(&record);
-            self.log.push(record.value.expect("a value").to_vec());
-            self.keys.push(record.key.map(|key| key.to_vec()));
-        }
-        self.batches += 1;
-        Ok(offset)
-    }
-
-    /// The first offset of a batch with a record at this time or later; -1: none. Bytes 35 to 43 are the batch's newest time.
-    fn offset_at(&self, time: i64) -> i64 {
-        let newest = |batch: &[u8]| batch[35..].first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes));
-        let first = |batch: &[u8]| batch.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes));
-        let there = |(behind, batch): &&(i64, Vec<u8>)| *behind > self.log_start && newest(batch) >= time;
-        self.stored.iter().find(there).map_or(-1, |(_, batch)| first(batch))
     }
 }

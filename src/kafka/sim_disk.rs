@@ -1,7 +1,7 @@
 //! The simulated machine's disk and its crashes: frames of the spool, writes that are slow, fail or find no room, and a gateway
 //! that is killed and started again over what it left.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::event::{Event, SlotId};
 use super::options::{LaneSpec, ShipperOptions};
@@ -10,6 +10,9 @@ use super::shipper::Shipper;
 use super::sim::{Happening, MS, Sim};
 use super::slot;
 use super::stored::{DONE_AT, FrameRef, Origin, STORED_AT, STORED_BYTES, Stored};
+
+/// Reads that fail in a row, at most: with one more the shipper gives a frame up.
+const READS_FAIL_MAX: u32 = 4;
 
 /// The disk.
 #[derive(Debug, Default)]
@@ -24,6 +27,8 @@ pub struct Disk {
     pub slow_ms: u64,
     /// Frames written.
     pub written: u64,
+    /// Reads that failed since one did not.
+    unread: u32,
     /// Lanes of earlier runs and this one, by their content key.
     pub lanes: HashMap<u64, LaneSpec>,
 }
@@ -49,6 +54,25 @@ impl Disk {
         &mut self.frames[frame.offset as usize].1
     }
 
+    /// Every entry that was ever written: its lane's place and its number.
+    pub fn entries(&self) -> HashSet<(usize, u64)> {
+        let mut entries = HashSet::new();
+        for (_, bytes) in &self.frames {
+            let text = String::from_utf8_lossy(bytes);
+            for piece in text.split("\"lane\":").skip(1) {
+                let numbers = piece.split_once(",\"n\":").expect("a lane and a number");
+                let number = numbers.1.split(',').next().and_then(|n| n.parse().ok()).expect("a number");
+                entries.insert((numbers.0.parse().expect("a lane"), number));
+            }
+        }
+        entries
+    }
+
+    /// True if no frame is left to be delivered.
+    pub fn is_done(&self) -> bool {
+        self.left().next().is_none()
+    }
+
     fn left(&self) -> impl Iterator<Item = (FrameRef, Stored)> + '_ {
         let read = |(frame, bytes): &(FrameRef, Vec<u8>)| (*frame, Stored::read(bytes).expect("sound"));
         self.frames.iter().map(read).filter(|(_, stored)| !stored.done)
@@ -71,12 +95,15 @@ impl Sim {
             assert!(memory == &bytes[..], "a slot changed while it was written to disk");
             self.disk.append(&bytes)
         });
+        self.steps += 1;
         self.shipper.on_event(Event::Spilled { slot, frame }, self.now());
     }
 
     pub(super) fn load(&mut self, frame: FrameRef, slot: SlotId) {
         let delay = self.rng.below((self.disk.slow_ms + 1) * MS);
-        let fails = self.chance(self.disk.fails);
+        // Not so often in a row that the entries would be given up.
+        let fails = self.chance(self.disk.fails) && self.disk.unread < READS_FAIL_MAX;
+        self.disk.unread = if fails { self.disk.unread + 1 } else { 0 };
         self.later(delay, Happening::Loaded(slot, (!fails).then_some(frame)));
     }
 
@@ -86,6 +113,7 @@ impl Sim {
             let memory = self.shipper.slot_memory_mut(slot).bytes_mut();
             memory[STORED_AT..STORED_AT + bytes.len()].copy_from_slice(&bytes);
         }
+        self.steps += 1;
         self.shipper.on_event(Event::Loaded { slot, read: frame.is_some() }, self.now());
     }
 
@@ -102,6 +130,7 @@ impl Sim {
     /// The gateway is gone, killed or at its end. What it left in its slots goes to the spool as a start does it, and a new one
     /// takes over. `ring_lost`: the slots' memory is gone too. The lanes must be asked for anew.
     pub fn restart_gateway(&mut self, mut slots: Vec<Vec<u8>>, options: ShipperOptions, ring_lost: bool) {
+        self.finish_writes();
         let next_conn = self.break_all();
         let mut memories = self.shipper.take_memories();
         for earlier in 0..memories.len() {
@@ -132,6 +161,16 @@ impl Sim {
         self.shipper = Shipper::new(slots, options);
         self.shipper.number_connections_from(next_conn);
         self.adopt_all();
+    }
+
+    /// What was being written when the process was killed is on disk, or is not.
+    fn finish_writes(&mut self) {
+        for bytes in self.spills_under_way() {
+            if self.chance(2) {
+                self.disk.append(&bytes);
+            }
+        }
+        (self.dies_in, self.disk.unread) = (None, 0);
     }
 
     fn adopt_all(&mut self) {

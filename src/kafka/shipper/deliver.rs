@@ -162,7 +162,19 @@ impl<M: SlotMemory> Shipper<M> {
         if one.whole {
             self.frame_done(one.slot);
             self.give_back(one.slot);
+        } else {
+            self.part_is_resolved(index, at, one.slot);
         }
+    }
+
+    /// A part of a batch is resolved: whoever goes on with the rest must know, be it through the spool or after a crash.
+    fn part_is_resolved(&mut self, index: usize, at: usize, id: SlotId) {
+        let slot = self.ring.slot_mut(id);
+        let batch = &slot.batch;
+        let account = self.lanes[index].account(batch.number);
+        let (skip, partition) = (batch.skip_entries, Some(at as i32));
+        let account = Stored { sealed: batch.whole, partition, skip, ..account };
+        slot::restate(slot.memory.bytes_mut(), &account);
     }
 
     /// Sends what a queue may send.

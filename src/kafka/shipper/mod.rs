@@ -8,6 +8,8 @@
 mod append;
 #[cfg(test)]
 mod asking_tests;
+#[cfg(test)]
+mod campaign_tests;
 mod deliver;
 mod inquire;
 mod login;

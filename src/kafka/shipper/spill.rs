@@ -235,7 +235,7 @@ impl<M: SlotMemory> Shipper<M> {
             let Resume { producer, next_sequence, scan_from, .. } = lane.tail.resumes.swap_remove(known);
             lane.queues[at].resume(producer, next_sequence, scan_from);
         }
-        lane.queues[at].batches.push_back(id);
+        lane.queues[at].take_over(&self.ring, id);
     }
 
     /// A frame that cannot be read: its entries are lost, its file stays for whoever looks into it.
@@ -347,18 +347,30 @@ impl<M: SlotMemory> Shipper<M> {
     }
 }
 
-/// The producers that frames were sent by, one a partition.
+/// The producers that frames were sent by, one a partition: that of the oldest frame, which is sent again first. A frame behind it
+/// with another one was not sent again since that was given up: going on from its number would give others numbers that are its own.
+///
+/// None for a partition where a frame is, or has a rest, that needs numbers before a later one which has its own: with higher numbers
+/// than that one's the broker would seem to have both. What is new gets another producer there.
 fn resumes<'a>(frames: impl Iterator<Item = &'a Stored>) -> Vec<Resume> {
     let mut resumes: Vec<Resume> = Vec::new();
-    for stored in frames.filter(|stored| stored.sent) {
-        let (Some(partition), Some(identity)) = (stored.partition, stored.identity) else { continue };
+    let mut numberless: Vec<i32> = Vec::new();
+    for stored in frames {
+        let Some(partition) = stored.partition else { continue };
+        let cut = stored.skip > 0 || stored.part > 0 && stored.part < stored.entries_left();
+        if !stored.sent || cut {
+            numberless.push(partition);
+        }
+        let Some(identity) = stored.identity.filter(|_| stored.sent) else { continue };
         let next_sequence = sequence_after(identity.sequence, stored.sealed.records);
         let producer = (identity.producer_id, identity.epoch);
         let resume = Resume { partition, producer, next_sequence, scan_from: stored.scan_from };
         match resumes.iter_mut().find(|known| known.partition == partition) {
-            Some(known) => (known.producer, known.next_sequence) = (producer, next_sequence),
+            Some(known) if known.producer == producer => known.next_sequence = next_sequence,
+            Some(_) => {}
             None => resumes.push(resume),
         }
     }
+    resumes.retain(|resume| !numberless.contains(&resume.partition));
     resumes
 }
