@@ -81,6 +81,17 @@ fn what_a_killed_gateway_left_in_its_ring_is_drained_too() {
 }
 
 #[test]
+fn what_no_route_names_any_more_is_drained_as_it_was_configured() {
+    let (mut logged, kafka) = loaded(&json!({"compression": "lz4"}));
+    logged.gateway.admin().delete("routes/r1");
+    logged.stop();
+    kafka.open(&logged.kafka);
+    let (code, said) = drain(&logged, 30);
+    assert_eq!(code, Some(0), "{said}");
+    assert_once(&logged);
+}
+
+#[test]
 fn nothing_is_drained_beside_a_gateway_that_runs() {
     let (logged, _kafka) = loaded(&json!({}));
     let (code, said) = drain(&logged, 1);

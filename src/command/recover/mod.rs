@@ -95,6 +95,11 @@ pub fn recover(keep: &KeepConfig, data_dir: &str, unix_ns: u64) -> Result<(Kept,
         }
     }
     let mut spool = SpoolDir::read(path, &mut found);
+    let usual = default_ring(data_dir);
+    if ring.as_ref() != Some(&usual) {
+        warn_of_leftovers(&usual, "tollgate.ring.path names another place, or none", &mut found);
+    }
+    let places = [Some(usual), ring.clone()];
     if let Some(ring) = ring {
         match open(&ring, "tollgate.ring.path")? {
             Ok(lock) => {
@@ -114,7 +119,9 @@ pub fn recover(keep: &KeepConfig, data_dir: &str, unix_ns: u64) -> Result<(Kept,
     }
     kept.start = kept.start.max(spool.newest_start().saturating_add(1));
     kept.spool = Some(path.to_owned());
-    spool.finish(&mut found);
+    // What lies in a ring file that was not read is of lanes that the spool may hold nothing of.
+    let is_read = places.iter().flatten().all(|place| ring_dir::files(place).is_empty());
+    spool.finish(is_read, &mut found);
     Ok((kept, found))
 }
 

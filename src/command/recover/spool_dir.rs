@@ -114,8 +114,8 @@ impl SpoolDir {
         above.iter().try_for_each(|directory| File::open(directory)?.sync_all())
     }
 
-    /// Gives what is to be delivered, with what each lane is; forgets lanes of which nothing is left.
-    pub fn finish(self, found: &mut Recovered) {
+    /// Gives what is to be delivered, with what each lane is; forgets lanes of which nothing is left, if everything `is_read`.
+    pub fn finish(self, is_read: bool, found: &mut Recovered) {
         let mut unreadable = BTreeMap::<u64, (String, usize)>::new();
         for ((lane, origin), directory) in self.directories {
             if directory.frames.is_empty() {
@@ -141,7 +141,7 @@ impl SpoolDir {
         // A lane that is still configured writes itself down again.
         for name in names(&self.path.join(REGISTRY)) {
             let lane = name.strip_suffix(".json").and_then(lane_of);
-            if !lane.is_some_and(|lane| self.path.join(format!("{lane:016x}")).exists()) {
+            if is_read && !lane.is_some_and(|lane| self.path.join(format!("{lane:016x}")).exists()) {
                 let _ = fs::remove_file(self.path.join(REGISTRY).join(name));
             }
         }

@@ -69,7 +69,11 @@ impl<'a> Securities<'a> {
     /// PEM texts that cannot be used.
     pub fn of(&mut self, attributes: &Value) -> Result<Security, String> {
         let tls = attributes.get("tls").map(|tls| self.tls(tls)).transpose()?;
-        Ok(Security { sasl: sasl(attributes), tls })
+        // A broker that is missing is without SASL: what asks for nothing must look like it, or its records wait for credentials
+        // in a spool once no logger names them.
+        let mut sasl = sasl(attributes);
+        sasl.truncate(sasl.iter().rposition(Option::is_some).map_or(0, |last| last + 1));
+        Ok(Security { sasl, tls })
     }
 
     fn tls(&mut self, tls: &Value) -> Result<Tls, String> {

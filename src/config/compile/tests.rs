@@ -112,6 +112,12 @@ fn unset_knobs_of_the_producer_leave_our_defaults() {
 }
 
 #[test]
+fn brokers_without_credentials_are_no_secured_lane() {
+    let spec = only_logger(json!({"brokers": [{"host": "a", "port": 1}, {"host": "b", "port": 2}]}));
+    assert!(spec.sink.security.sasl.is_empty() && !spec.stored_lane().is_secured, "{:?}", spec.sink.security);
+}
+
+#[test]
 fn a_held_logger_has_a_sink_of_its_own_and_its_bounds() {
     let defaults = Hold { part_bytes: 65_536, timeout_ms: 10_000, on_failure: OnLogFailure::Pass };
     let logger = only_logger(json!({"ack_before_response": true, "producer_type": "async"}));
