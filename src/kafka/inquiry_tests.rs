@@ -218,7 +218,17 @@ fn a_search_that_gets_no_further_or_too_far_is_given_up() {
     assert_eq!(fates(&stuck), [Fate::Unknown]);
     let mut cut = inquiry(10, 4, 1, 50);
     cut.on_producers(0, Vec::new());
-    (0..=SCAN_IN_VAIN).for_each(|_| cut.lost());
+    for _ in 0..=SCAN_IN_VAIN {
+        // A partition without a leader says nothing about what can be read there.
+        cut.asked = Some(1);
+        cut.on_fetched(&part(6, (-1, -1), &[]));
+        cut.lost();
+    }
+    assert_eq!(cut.question(), Some(Question::Fetch(50)));
+    for _ in 0..=SCAN_IN_VAIN {
+        cut.asked = Some(1);
+        cut.lost();
+    }
     assert_eq!(fates(&cut), [Fate::Unknown], "its answer may be what we cannot read");
     let mut long = inquiry(10, 4, 1, 0);
     long.on_producers(0, Vec::new());

@@ -87,6 +87,7 @@ pub enum Happening {
     Arrived(ConnId, Vec<u8>),
     Answered(ConnId, Vec<u8>),
     Closed(ConnId),
+    Crashed(i32),
     Spilled(SlotId, Option<Vec<u8>>),
     Loaded(SlotId, Option<FrameRef>),
     Tick,
@@ -347,6 +348,7 @@ impl Sim {
                 self.tell(conn, Event::Closed { conn, reason: "connection reset" });
                 self.break_off(conn);
             }
+            Happening::Crashed(broker) => self.restart(broker),
             Happening::Spilled(slot, bytes) => self.spilled(slot, bytes),
             Happening::Loaded(slot, frame) => self.loaded(slot, frame),
             Happening::Tick => self.tick(),
@@ -536,7 +538,8 @@ impl Sim {
         conn.hung |= hang;
         let broker = conn.broker;
         if cut && self.chance(self.strange.crash) {
-            self.restart(broker);
+            // What arrives meanwhile is appended, and forgotten but for the last of it.
+            self.later(20 * MS, Happening::Crashed(broker));
         }
         if (cut || hang) && before {
             if cut {

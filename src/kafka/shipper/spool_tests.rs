@@ -226,7 +226,7 @@ fn campaign(seed: u64) {
 fn a_gateway_that_is_killed_loses_nothing_and_doubles_nothing() {
     let seeds = std::env::var("TOLLGATE_SIM_SEEDS").ok().and_then(|text| text.parse().ok());
     let first = std::env::var("TOLLGATE_SIM_FIRST").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    for seed in first..first + seeds.unwrap_or(200) {
+    for seed in first..first + seeds.unwrap_or(40) {
         if let Err(panic) = std::panic::catch_unwind(|| campaign(seed)) {
             eprintln!("seed {seed} fails");
             std::panic::resume_unwind(panic);
