@@ -299,6 +299,11 @@ impl OpenBatch {
         true
     }
 
+    /// Where the open array's record lies so far, and where the room behind it ends.
+    pub fn open_array(&self) -> Option<(std::ops::Range<usize>, usize)> {
+        self.array.map(|array| (array.frame.at..array.value_end, self.limit))
+    }
+
     /// Leaves the open array out: it lies in another batch.
     pub const fn forget_array(&mut self) {
         self.array = None;

@@ -90,10 +90,13 @@ pub enum Action {
         /// `stored::STORED_BYTES` of them.
         bytes: Vec<u8>,
     },
-    /// A frame's batch is resolved: it is never to be sent again. Not answered.
+    /// A frame's batch is resolved: it is never to be sent again. Answered by `FrameDone`; until then the slot says what became of
+    /// the batch.
     FrameDone {
         /// Which frame.
         frame: FrameRef,
+        /// Where its batch lay.
+        slot: SlotId,
     },
     /// Shut the connection down and forget it.
     Close {
@@ -129,7 +132,7 @@ impl fmt::Debug for Action {
             Self::Spill { lane, slot, range } => write!(f, "Spill({lane:x}, slot {}, {range:?})", slot.0),
             Self::Load { frame, slot } => write!(f, "Load({frame:?}, slot {})", slot.0),
             Self::Restate { frame, .. } => write!(f, "Restate({frame:?})"),
-            Self::FrameDone { frame } => write!(f, "FrameDone({frame:?})"),
+            Self::FrameDone { frame, slot } => write!(f, "FrameDone({frame:?}, slot {})", slot.0),
             Self::Report { level, text } => write!(f, "Report({level:?}, {text})"),
             Self::Settled { ticket, outcome } => write!(f, "Settled({ticket:?}, {outcome:?})"),
         }
@@ -185,6 +188,11 @@ pub enum Event<'a> {
         slot: SlotId,
         /// True if the whole frame was read.
         read: bool,
+    },
+    /// A `FrameDone` was carried out, or cannot be.
+    FrameDone {
+        /// Which slot.
+        slot: SlotId,
     },
     /// The peer closed, or the connection broke.
     Closed {

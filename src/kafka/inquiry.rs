@@ -231,8 +231,8 @@ impl Inquiry {
 
     /// The question was not answered: it is asked again.
     pub fn lost(&mut self) {
-        self.asked = None;
-        if matches!(self.question, Some(Question::Fetch(_))) {
+        let unanswered = self.asked.take().is_some();
+        if unanswered && matches!(self.question, Some(Question::Fetch(_))) {
             // Perhaps the answer itself is what ends the connection: a batch larger than we read.
             self.step_in_vain();
         }

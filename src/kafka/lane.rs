@@ -365,8 +365,10 @@ impl Open {
 
     /// Closes the open array. None if none is open.
     pub fn close_array(&mut self, memory: &mut [u8], record_entries: &mut Vec<u32>, now: Mono) -> Option<()> {
+        slot::guard(memory, &self.batch);
         record_entries.push(self.batch.close_array(memory)?);
         slot::progress(memory, &self.batch);
+        slot::unguard(memory);
         self.since = self.since.or(Some(now));
         Some(())
     }

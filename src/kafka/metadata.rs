@@ -200,8 +200,12 @@ impl Topic {
             return;
         }
         // Without ids it shows only by a count that fell: partitions are never taken from a topic.
-        let other_id = self.id != [0; 16] && news.id != [0; 16] && self.id != news.id;
-        let again = other_id || news.partitions.len() < self.leaders.len();
+        let are_told = self.id != [0; 16] && news.id != [0; 16];
+        if are_told && self.id == news.id && news.partitions.len() < self.leaders.len() {
+            // A broker that has not heard of the newest partitions yet.
+            return;
+        }
+        let again = if are_told { self.id != news.id } else { news.partitions.len() < self.leaders.len() };
         if again {
             self.incarnation += 1;
             self.leaders.clear();

@@ -352,7 +352,8 @@ impl Queue {
         for id in &batches {
             ring.slot_mut(*id).batch.forget_identity();
         }
-        *self = Self { spent: self.spent, ..Self::default() };
+        // The numbers that it gave are not given again: the partition may come back, and the broker remember them.
+        *self = Self { spent: self.producer.map(|(id, _)| id).or(self.spent), ..Self::default() };
         batches
     }
 

@@ -59,8 +59,10 @@ pub enum State {
     Spilling,
     /// A batch is being read from the spool.
     Loading,
-    /// Resolved, but a write of it is still under way.
+    /// Resolved, but a write of it, or of its frame's mark, is still under way.
     Resolved,
+    /// It stays as it is, for the next process to find.
+    Left,
 }
 
 /// A part of a batch that was cut, in memory of its own, laid out as a slot is. Rare, so that it may allocate.
@@ -316,19 +318,26 @@ pub struct Ring<M> {
     free: Vec<SlotId>,
     /// Slots below this number were in use before.
     committed: u32,
+    /// Slots that are there: those whose memory cannot be had are not.
+    usable: usize,
 }
 
 impl<M: SlotMemory> Ring<M> {
     /// A ring of free slots.
     pub fn new(memory: Vec<M>) -> Self {
-        let free = (0..memory.len() as u32).rev().map(SlotId).collect();
+        let (free, usable) = ((0..memory.len() as u32).rev().map(SlotId).collect(), memory.len());
         let slot = |memory| Slot { memory, state: State::Free, batch: Batch::default(), pins: 0, lane: 0 };
-        Self { slots: memory.into_iter().map(slot).collect(), free, committed: 0 }
+        Self { slots: memory.into_iter().map(slot).collect(), free, committed: 0, usable }
     }
 
     /// Slots in all.
     pub fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Slots that can be used; fewer than [`Ring::len`] once there was no memory for one.
+    pub fn usable(&self) -> usize {
+        self.usable
     }
 
     /// True without slots.
@@ -366,6 +375,7 @@ impl<M: SlotMemory> Ring<M> {
             if !self.slot_mut(id).memory.commit() {
                 // Neither this one nor those that were never used: they are not there.
                 self.free.retain(|other| other.0 < id.0);
+                self.usable = id.0 as usize;
                 return self.take(lane);
             }
         }
@@ -393,7 +403,15 @@ impl<M: SlotMemory> Ring<M> {
 
     /// Leaves a slot as it is, for the next process to find; it is not used again.
     pub fn leave(&mut self, id: SlotId) {
-        self.slot_mut(id).state = State::Resolved;
+        self.slot_mut(id).state = State::Left;
+    }
+
+    /// The batch in a slot is resolved, but the slot goes on saying so until its frame does.
+    pub fn keep_until_marked(&mut self, id: SlotId) {
+        let slot = self.slot_mut(id);
+        slot.pins += 1;
+        slot.state = State::Resolved;
+        slot.batch.wire = None;
     }
 
     /// Every slot that holds something, with its number.

@@ -90,6 +90,7 @@ pub enum Happening {
     Crashed(i32),
     Spilled(SlotId, Option<Vec<u8>>),
     Loaded(SlotId, Option<FrameRef>),
+    FrameDone(SlotId, FrameRef),
     Tick,
 }
 
@@ -351,6 +352,7 @@ impl Sim {
             Happening::Crashed(broker) => self.restart(broker),
             Happening::Spilled(slot, bytes) => self.spilled(slot, bytes),
             Happening::Loaded(slot, frame) => self.loaded(slot, frame),
+            Happening::FrameDone(slot, frame) => self.frame_done(slot, frame),
             Happening::Tick => self.tick(),
         }
     }
@@ -369,8 +371,7 @@ impl Sim {
         while let Some(action) = self.shipper.poll_action() {
             if let Some(left) = &mut self.dies_in {
                 *left = left.saturating_sub(1);
-                // What is written in place is there when the next thing is.
-                if *left == 0 && !matches!(action, Action::FrameDone { .. } | Action::Restate { .. }) {
+                if *left == 0 {
                     continue;
                 }
             }
@@ -388,7 +389,10 @@ impl Sim {
                 }
                 Action::Load { frame, slot } => self.load(frame, slot),
                 Action::Restate { frame, bytes } => self.restate_frame(frame, &bytes),
-                Action::FrameDone { frame } => self.frame_done(frame),
+                Action::FrameDone { frame, slot } => {
+                    let delay = self.rng.below((self.disk.slow_ms + 1) * MS);
+                    self.later(delay, Happening::FrameDone(slot, frame));
+                }
                 Action::Report { level, text } => self.reports.push((level, text)),
                 Action::Settled { ticket, outcome } => self.settled.push((ticket, outcome)),
             }

@@ -121,10 +121,12 @@ impl Sim {
         self.disk.bytes_of(frame)[..STORED_BYTES].copy_from_slice(stored);
     }
 
-    pub(super) fn frame_done(&mut self, frame: FrameRef) {
+    pub(super) fn frame_done(&mut self, slot: SlotId, frame: FrameRef) {
         let done = &mut self.disk.bytes_of(frame)[DONE_AT];
         assert_eq!(*done, 0, "a frame is done once");
         *done = 1;
+        self.steps += 1;
+        self.shipper.on_event(Event::FrameDone { slot }, self.now());
     }
 
     /// The gateway is gone, killed or at its end. What it left in its slots goes to the spool as a start does it, and a new one

@@ -2,7 +2,7 @@
 //! file that outlives the process; with the account the next one finds every entry that was accepted, whenever this one was killed.
 //!
 //! ```text
-//! 0 magic │ 4 state │ 5 which progress │ 6 which `Stored` │ 16 progress ×2 │ 160 `Stored` ×2 │ 416 … 504 (`batch::TRACE_AT`)
+//! 0 magic │ 4 state │ 5 which progress │ 6 which `Stored` │ 7 guard │ 16 progress ×2 │ 160 `Stored` ×2 │ 416 … 504 (`batch::TRACE_AT`)
 //! ```
 //! Whatever is more than one byte stands there twice: the copy that does not count is written, then one byte makes it count. A
 //! process can be killed between any two stores and leaves the one or the other, never half. (What the *machine* leaves when it
@@ -12,7 +12,7 @@ use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::batch::{Identity, OpenBatch, PROGRESS_BYTES, RECORDS_START, TRACE_AT, write_header};
 use super::cut;
-use super::stored::{STORED_BYTES, Stored};
+use super::stored::{LANE_NUMBER_BITS, STORED_BYTES, Stored};
 
 /// Bytes at the front of a slot that are its account.
 pub const ACCOUNT_BYTES: usize = TRACE_AT;
@@ -21,7 +21,13 @@ const MAGIC: [u8; 4] = *b"TGS1";
 const STATE_AT: usize = 4;
 const PROGRESS_TURN_AT: usize = 5;
 const STORED_TURN_AT: usize = 6;
+const GUARDED_AT: usize = 7;
+const GUARD_AT: usize = 8;
 const PROGRESS_AT: usize = 16;
+/// Arrays up to so many bytes may be moved when they are closed: beyond, three bytes of length were guessed right.
+const GUARDED_BYTES: usize = 16 * 1024;
+/// Bytes between an array and its copy: what closing it may write behind it, and more.
+const GUARD_GAP_BYTES: usize = 128;
 const STORED_AT: usize = PROGRESS_AT + 2 * PROGRESS_BYTES;
 
 const FREE: u8 = 0;
@@ -42,7 +48,7 @@ pub enum Damage {
 /// A batch is begun; `stored` says whose it is.
 pub fn open(memory: &mut [u8], stored: &Stored, batch: &OpenBatch) {
     memory[..4].copy_from_slice(&MAGIC);
-    memory[STATE_AT] = FREE;
+    (memory[STATE_AT], memory[GUARDED_AT]) = (FREE, 0);
     write_stored(memory, stored);
     progress(memory, batch);
     publish(memory, STATE_AT, OPEN);
@@ -57,6 +63,33 @@ pub fn progress(memory: &mut [u8], batch: &OpenBatch) {
         batch.save(room);
     }
     publish(memory, PROGRESS_TURN_AT, turn);
+}
+
+/// The open array is about to be closed, which may move its bytes: keeps a copy behind them while that is done. A long one does not
+/// move (its lengths were guessed right), and needs none.
+pub fn guard(memory: &mut [u8], batch: &OpenBatch) {
+    let Some((record, limit)) = batch.open_array().filter(|(record, _)| record.len() <= GUARDED_BYTES) else { return };
+    let at = record.end + GUARD_GAP_BYTES;
+    if at + record.len() > limit {
+        return;
+    }
+    memory.copy_within(record, at);
+    memory[GUARD_AT..GUARD_AT + 4].copy_from_slice(&(at as u32).to_ne_bytes());
+    publish(memory, GUARDED_AT, 1);
+}
+
+/// The array is closed, and its progress said.
+pub fn unguard(memory: &mut [u8]) {
+    publish(memory, GUARDED_AT, 0);
+}
+
+/// Puts back what was being moved when the process was killed.
+fn restore_guarded(memory: &mut [u8], batch: &OpenBatch) -> Option<()> {
+    let Some((record, limit)) = batch.open_array().filter(|_| memory[GUARDED_AT] == 1) else { return Some(()) };
+    let at = u32::from_ne_bytes(memory[GUARD_AT..GUARD_AT + 4].try_into().ok()?) as usize;
+    let end = at.checked_add(record.len()).filter(|end| *end <= limit && at >= record.end)?;
+    memory.copy_within(at..end, record.start);
+    Some(())
 }
 
 /// The batch takes no more entries.
@@ -100,6 +133,7 @@ pub fn recover(memory: &mut [u8]) -> Result<Option<Stored>, Damage> {
     match memory[STATE_AT] {
         OPEN => {
             let mut batch = open_batch(memory).ok_or(Damage::Account)?;
+            restore_guarded(memory, &batch).ok_or(Damage::Account)?;
             batch.close_array(memory);
             stored.sealed = batch.sealed();
         }
@@ -128,7 +162,8 @@ pub fn drop_carried(earlier: &mut [u8], later: &[u8]) -> bool {
         (is_used(memory) && memory[STATE_AT] == OPEN).then_some((stored.lane, stored.origin, stored.number))
     };
     let (Some(one), Some(other)) = (whose(earlier), whose(later)) else { return false };
-    if (one.0, one.1) != (other.0, other.1) || one.2 >= other.2 {
+    let is_one_lane = one.2 >> LANE_NUMBER_BITS == other.2 >> LANE_NUMBER_BITS;
+    if (one.0, one.1) != (other.0, other.1) || !is_one_lane || one.2 >= other.2 {
         return false;
     }
     let Some(mut batch) = open_batch(earlier).filter(|batch| batch.array_entries() > 0) else { return false };
@@ -237,6 +272,25 @@ mod tests {
         assert_eq!((stored.sealed.records, stored.sealed.entries), (1, 3));
         let bytes = &memory[RECORDS_START..stored.sealed.end];
         assert!(bytes.windows(7).any(|window| window == b"[1,2,3]"), "{bytes:?}");
+    }
+
+    #[test]
+    fn an_array_that_was_being_closed_is_whole() {
+        let (mut memory, mut batch) = opened(1);
+        for text in ["1", "2", "3"] {
+            element(&mut batch, &mut memory, text);
+        }
+        guard(&mut memory, &batch);
+        let mut closing = batch;
+        let mut torn = memory.clone();
+        closing.close_array(&mut torn);
+        // Killed when half of it had moved.
+        let (record, _) = batch.open_array().expect("open");
+        let half = record.start + record.len() / 2;
+        memory[record.start..half].copy_from_slice(&torn[record.start..half]);
+        let stored = recover(&mut memory).expect("sound").expect("something");
+        assert_eq!(stored.sealed, closing.sealed());
+        assert_eq!(memory[RECORDS_START..stored.sealed.end], torn[RECORDS_START..stored.sealed.end]);
     }
 
     #[test]

@@ -29,6 +29,9 @@ const CRC_AT: usize = 4;
 const CRC_FROM: usize = 12;
 const SENT: u16 = 1;
 
+/// Bits of a batch's number that count within one lane; those above tell a core's lanes apart.
+pub const LANE_NUMBER_BITS: u32 = 40;
+
 /// Which start of which core numbered a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {

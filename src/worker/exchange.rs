@@ -21,7 +21,7 @@ use crate::http::uri;
 use crate::route::{RouteIndex, RouteQuery, UriParams};
 
 /// Between two looks whether the ring has room again.
-const ROOM_PAUSE: Duration = Duration::from_millis(5);
+const ROOM_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves the request whose head stands in `client.input`.
 pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) -> After {

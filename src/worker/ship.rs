@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::waiters::Waiters;
 use crate::base::Mono;
 use crate::base::time::Now;
-use crate::config::publish::{Answer, Board, Question};
+use crate::config::publish::{Answer, Board, Question, Stage};
 use crate::config::snapshot::LoggerSpec;
 use crate::io::buffer::BUFFER_BYTES;
 use crate::io::clock::Clock;
@@ -225,10 +225,17 @@ impl Ship {
         let Some(spool) = self.spool.clone() else { return };
         let now = self.clock.now();
         self.with(|shipper| shipper.stow(now));
-        while self.with(|shipper| shipper.is_stowing()) && self.clock.mono() < deadline {
+        let go_on = || self.clock.mono() < deadline && self.board.stage() != Stage::Exit;
+        while self.with(|shipper| shipper.is_stowing()) && go_on() {
             monoio::time::sleep(Duration::from_millis(2)).await;
         }
-        spool.flush().await;
+        let patience = async {
+            while go_on() {
+                monoio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        // A disk that does not answer keeps nobody from leaving.
+        either(spool.flush(), patience).await;
     }
 
     /// What became of the entries, at the end.
@@ -295,14 +302,11 @@ impl Ship {
             Action::Load { frame, slot } => self.load(frame, slot),
             Action::Restate { frame, bytes } => {
                 if let Some(spool) = self.spool.clone() {
+                    spool.expect_restate();
                     monoio::spawn(async move { spool.restate(frame, bytes).await });
                 }
             }
-            Action::FrameDone { frame } => {
-                if let Some(spool) = &self.spool {
-                    spool.done(frame);
-                }
-            }
+            Action::FrameDone { frame, slot } => self.frame_done(frame, slot),
             Action::Close { conn } => {
                 if let Some(link) = self.links.borrow_mut().remove(&conn) {
                     link.close();
@@ -350,6 +354,17 @@ impl Ship {
                 log::error!("core {}: a batch of the spool could not be read: {error}", ship.core);
             }
             ship.tell(Event::Loaded { slot, read: loaded.is_ok() });
+            ship.drive();
+        });
+    }
+
+    /// Lets a frame say that its batch is resolved; its slot says it until then.
+    fn frame_done(self: &Rc<Self>, frame: FrameRef, slot: SlotId) {
+        let Some(spool) = self.spool.clone() else { return self.tell(Event::FrameDone { slot }) };
+        let ship = Rc::clone(self);
+        monoio::spawn(async move {
+            spool.done(frame).await;
+            ship.tell(Event::FrameDone { slot });
             ship.drive();
         });
     }

@@ -371,9 +371,13 @@ impl Spool {
         if is_it && is_whole_batch(&into.bytes()[STORED_BYTES..]) { Ok(()) } else { Err(SpoolError::Damaged) }
     }
 
-    /// Writes a frame's `Stored` anew: what was learnt of its batch since it was read.
-    pub async fn restate(&self, frame: FrameRef, stored: Vec<u8>) {
+    /// Something is about to be asked for that [`Spool::flush`] must wait for: [`Spool::restate`] follows.
+    pub fn expect_restate(&self) {
         self.busy.set(self.busy.get() + 1);
+    }
+
+    /// Writes a frame's `Stored` anew: what was learnt of its batch since it was read. See [`Spool::expect_restate`].
+    pub async fn restate(&self, frame: FrameRef, stored: Vec<u8>) {
         let id = SegmentId::of(&frame);
         let written = match self.file(id) {
             Ok(file) => file.write_at(stored, frame.offset).await.0,
@@ -386,10 +390,20 @@ impl Spool {
         self.busy.set(self.busy.get() - 1);
     }
 
-    /// The frame's batch is resolved. What that means for the files is done soon, by [`Spool::run`].
-    pub fn done(&self, frame: FrameRef) {
+    /// The frame's batch is resolved: the frame says so, or its segment goes. Returns when that is done, or cannot be.
+    pub async fn done(&self, frame: FrameRef) {
+        self.busy.set(self.busy.get() + 1);
         let action = self.store.borrow_mut().done(frame);
-        self.queue(action);
+        match action {
+            Some(FileAction::Delete { file }) => self.delete(file),
+            Some(FileAction::MarkDone { file, offset } | FileAction::MarkVoid { file, offset }) => {
+                if let Err(error) = self.mark(file, offset, DONE_MARK).await {
+                    self.say_mark(file, &error);
+                }
+            }
+            None => {}
+        }
+        self.busy.set(self.busy.get() - 1);
     }
 
     fn queue(&self, action: Option<FileAction>) {
@@ -494,10 +508,10 @@ impl Spool {
     /// Waits until everything that was asked for is done, and durable if the policy says so: at the end.
     pub async fn flush(&self) {
         self.carry_out().await;
-        self.sync_dirty().await;
         while self.busy.get() > 0 {
             monoio::time::sleep(Duration::from_millis(1)).await;
         }
+        self.sync_dirty().await;
     }
 
     /// What is in it.

@@ -113,7 +113,8 @@ fn unset_knobs_of_the_producer_leave_our_defaults() {
 
 #[test]
 fn brokers_without_credentials_are_no_secured_lane() {
-    let spec = only_logger(json!({"brokers": [{"host": "a", "port": 1}, {"host": "b", "port": 2}]}));
+    let brokers = json!([{"host": "a", "port": 1}, {"host": "b", "port": 2}]);
+    let spec = only_logger(json!({"broker_list": null, "brokers": brokers}));
     assert!(spec.sink.security.sasl.is_empty() && !spec.stored_lane().is_secured, "{:?}", spec.sink.security);
 }
 

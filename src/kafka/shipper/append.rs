@@ -56,13 +56,17 @@ impl<M: SlotMemory> Shipper<M> {
     /// False while a lane whose overflow is `Backpressure` should get no new requests: the ring is nearly full. What is on its way
     /// then still fits.
     pub fn has_room(&self, lane: LaneId) -> bool {
-        self.index_of(lane).is_none() || self.ring.free() > self.ring.len() / ROOM_SHARE
+        let Some(index) = self.index_of(lane) else { return true };
+        let lane = &self.lanes[index];
+        let reserved = self.owed(lane.sink) + self.load_reserve() + self.kept_for_held(index);
+        let is_full = lane.spec.max_pending_entries.is_some_and(|most| lane.held >= most);
+        self.ring.free() > reserved.max(self.ring.usable() / ROOM_SHARE) && !is_full
     }
 
     /// The open batch is full, or there is none: seals it and begins the next with this entry.
     fn append_to_next(&mut self, index: usize, now: Now, render: &mut dyn FnMut(&mut Out<'_>)) -> Appended {
         self.seal(index, now.mono);
-        if self.ring.free() <= self.ring.len() / NEED_SHARE {
+        if self.ring.free() <= self.ring.usable() / NEED_SHARE || !self.may_take(index) {
             self.seal_for_need(index, now.mono);
         }
         let Some(id) = self.take_slot(index) else {
@@ -244,36 +248,36 @@ impl<M: SlotMemory> Shipper<M> {
 
     /// Slots that every sink can always get.
     pub(super) fn share(&self) -> usize {
-        let all = self.ring.len();
+        let all = self.ring.usable();
         let sinks = self.sinks.iter().filter(|sink| sink.lanes > 0).count();
         let least = if all >= 3 * sinks { 2 } else { 1 };
         (all / (2 * sinks.max(1))).clamp(least, SLOTS_PER_SINK)
     }
 
+    /// Slots that the other sinks can still get for sure.
+    pub(super) fn owed(&self, but: usize) -> usize {
+        let share = self.share();
+        let others = self.sinks.iter().enumerate().filter(|(other, sink)| *other != but && sink.lanes > 0);
+        others.map(|(_, sink)| share.saturating_sub(sink.slots as usize)).sum()
+    }
+
     /// Every sink can always get a few slots, and every lane two, however full the others' queues are.
     fn may_take(&self, index: usize) -> bool {
-        let (free, all) = (self.ring.free(), self.ring.len());
+        let (free, all) = (self.ring.free(), self.ring.usable());
         if free <= self.load_reserve() + self.kept_for_held(index) {
             return false;
         }
         let lane = &self.lanes[index];
-        let share = self.share();
-        let owed: usize = self
-            .sinks
-            .iter()
-            .enumerate()
-            .filter(|(other, sink)| *other != lane.sink && sink.lanes > 0)
-            .map(|(_, sink)| share.saturating_sub(sink.slots as usize))
-            .sum();
         let own = self.sinks[lane.sink].slots as usize;
-        if free <= owed && own >= share {
+        if free <= self.owed(lane.sink) && own >= self.share() {
             return false;
         }
         let lanes = self.lanes.len() - self.vacant.len();
         lane.slots < LANE_SLOTS || free > (all / LANE_RESERVE).min(lanes - 1)
     }
 
-    /// Slots are few: an empty one that another lane holds comes back, or another lane's batch that waits only for time goes now.
+    /// Slots are few: an empty one that another lane holds comes back, or another lane's batch that waits only for time goes now; if
+    /// Kafka takes none, the largest of those that may goes to the spool.
     fn seal_for_need(&mut self, but: usize, now: Mono) {
         let empty = |index: &u32| {
             let open = self.lanes[*index as usize].open;
@@ -286,13 +290,14 @@ impl<M: SlotMemory> Shipper<M> {
             let lane = &self.lanes[*index];
             *index != but && lane.open.is_some_and(|open| open.batch.entries() > 0) && self.pipe_is_free(*index)
         };
-        let largest = self
-            .busy
-            .iter()
-            .map(|index| *index as usize)
-            .filter(waits)
-            .max_by_key(|index| self.lanes[*index].open.map_or(0, |open| open.batch.bytes()));
-        if let Some(index) = largest {
+        let spills = |index: &usize| {
+            let open = self.lanes[*index].open;
+            *index != but && open.is_some_and(|open| open.batch.entries() > 0) && self.should_spill(*index)
+        };
+        let bytes = |index: &usize| self.lanes[*index].open.map_or(0, |open| open.batch.bytes());
+        let busy = || self.busy.iter().map(|index| *index as usize);
+        let largest = busy().filter(waits).max_by_key(bytes);
+        if let Some(index) = largest.or_else(|| busy().filter(spills).max_by_key(bytes)) {
             self.seal(index, now);
             self.drive_lane(index, now);
         }
@@ -311,7 +316,9 @@ impl<M: SlotMemory> Shipper<M> {
             return;
         }
         self.unpin(id);
-        if self.ring.slot(id).state == State::Resolved && self.ring.give_back(id) {
+        let slot = self.ring.slot(id);
+        // While something else is under way the slot still says what became of its batch.
+        if slot.pins == 0 && slot.state == State::Resolved && self.ring.give_back(id) {
             self.slot_is_free(id);
         }
     }

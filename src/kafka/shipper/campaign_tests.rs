@@ -288,6 +288,7 @@ impl Run {
         if stats.batches_spilled == 0 {
             assert_eq!(self.waiting, [], "seed {seed}: never told");
         }
+        self.sim.run(1_000);
         assert!(self.sim.disk.is_done(), "seed {seed}: a frame is left though all is in Kafka");
         let told: HashSet<Ticket> = self.sim.settled.iter().map(|(ticket, _)| *ticket).collect();
         assert_eq!(told.len(), self.sim.settled.len(), "seed {seed}: told twice");

@@ -159,11 +159,10 @@ impl<M: SlotMemory> Shipper<M> {
         if one.outcome != Outcome::Delivered {
             self.report_lost(index, at, one, now);
         }
-        if one.whole {
-            self.frame_done(one.slot);
-            self.give_back(one.slot);
-        } else {
+        if !one.whole {
             self.part_is_resolved(index, at, one.slot);
+        } else if !self.frame_done(one.slot) {
+            self.give_back(one.slot);
         }
     }
 

@@ -44,7 +44,7 @@ use super::retry::Rng;
 use super::ring::{Ring, SLOTS_MIN, SlotMemory, State};
 use super::sink::Sink;
 use super::stats::{LostReason, Stats};
-use super::stored::{FrameRef, Origin, Stored};
+use super::stored::{FrameRef, LANE_NUMBER_BITS, Origin, Stored};
 use super::trace::Stream;
 use crate::base::Mono;
 use crate::base::time::Now;
@@ -58,8 +58,6 @@ pub struct Shipper<M> {
     sinks_by_content: HashMap<SinkSpec, u32>,
     lanes: Vec<Lane>,
     lanes_by_content: HashMap<LaneSpec, u32>,
-    /// The next number of lanes that were forgotten, by their content key.
-    next_numbers: HashMap<u64, u64>,
     /// Lanes made so far, forgotten ones included.
     lanes_made: u32,
     /// Indexes of lanes that were forgotten.
@@ -122,7 +120,6 @@ impl<M: SlotMemory> Shipper<M> {
             sinks_by_content: HashMap::new(),
             lanes: Vec::new(),
             lanes_by_content: HashMap::new(),
-            next_numbers: HashMap::new(),
             lanes_made: 0,
             vacant: Vec::new(),
             busy: Vec::new(),
@@ -188,8 +185,9 @@ impl<M: SlotMemory> Shipper<M> {
         let generation = self.lanes.get(index as usize).map_or(0, |lane| lane.generation + 1);
         let mut lane = Lane::new(spec.clone(), sink_index, topic_index, generation, origin);
         (lane.batch_bytes, lane.incarnation, lane.after) = (topic.batch_bytes, topic.incarnation, after);
-        // A lane that is made anew under one content numbers on: both may be in the spool.
-        lane.next_number = self.next_numbers.get(&spec.stored_as).copied().unwrap_or(0);
+        // Two lanes can be stored under one content key: one that is made anew while the other drains, one with another password.
+        // Their numbers never meet.
+        lane.next_number = u64::from(self.lanes_made) << LANE_NUMBER_BITS;
         let number = self.lanes_made;
         self.lanes_made += 1;
         lane.trace = self.options.trace.map(|core| Stream { lane: number, ..core }.prefix()).unwrap_or_default();
@@ -249,6 +247,7 @@ impl<M: SlotMemory> Shipper<M> {
             Event::Sent { slot: None, .. } => return,
             Event::Spilled { slot, frame } => self.on_spilled(slot, frame, now.mono),
             Event::Loaded { slot, read } => self.on_loaded(slot, read, now.mono),
+            Event::FrameDone { slot } => self.on_sent(slot),
             Event::Closed { conn, reason } => self.on_closed(conn, reason, now.mono),
         }
         self.pump(now.mono);
@@ -368,7 +367,7 @@ impl<M: SlotMemory> Shipper<M> {
     /// Counts what lies in the slots and compares: `accepted = delivered + held + in doubt + lost`. For tests; walks every slot.
     pub fn check_accounting(&self) -> Result<(), String> {
         let in_slot = |slot: &super::ring::Slot<M>| match slot.state {
-            State::Free | State::Resolved | State::Loading => 0,
+            State::Free | State::Resolved | State::Left | State::Loading => 0,
             State::Open => self.lanes[slot.lane as usize].open.map_or(0, |open| open.batch.entries()),
             State::Queued | State::InFlight | State::Spilling => slot.batch.entries_left(),
         };
@@ -449,9 +448,6 @@ impl<M: SlotMemory> Shipper<M> {
         lane.live = false;
         if self.lanes_by_content.get(&lane.spec) == Some(&index) {
             self.lanes_by_content.remove(&lane.spec);
-        }
-        if lane.origin == self.options.origin && lane.spec.stored_as != 0 {
-            self.next_numbers.insert(lane.spec.stored_as, lane.next_number);
         }
         self.vacant.push(index);
         let sink = &mut self.sinks[lane.sink];

@@ -6,6 +6,7 @@
 
 use super::{Ending, Shipper};
 use crate::base::Mono;
+use crate::kafka::connection::Phase;
 use crate::kafka::event::{Action, SlotId};
 use crate::kafka::lane::{Lane, Resume, Spooled};
 use crate::kafka::options::{Batching, LaneId, LaneSpec, Overflow};
@@ -54,7 +55,7 @@ impl<M: SlotMemory> Shipper<M> {
         let share = if self.is_stuck(index) { STUCK_SHARE } else { PRESSURE_SHARE };
         self.may_spill(index)
             && (self.ending == Ending::Stowing
-                || self.ring.free() <= self.ring.len() / share + self.load_reserve()
+                || self.ring.free() <= self.ring.usable() / share + self.load_reserve()
                     && sink.slots as usize >= self.share())
     }
 
@@ -156,9 +157,13 @@ impl<M: SlotMemory> Shipper<M> {
         let topic = &self.sinks[lane.sink].topics[lane.topic];
         let can_go = lane.tail.loading.is_none() && !lane.tail.frames.is_empty() && !topic.leaders.is_empty();
         // What failed before must be settled first: no frame takes a slot that it cannot leave.
-        let stalled = lane.queues.iter().any(|queue| queue.stalled_since.is_some());
+        let stalled = self.is_stalled(index);
         let own = self.under_way(index);
         if !can_go || self.ending != Ending::No || self.is_behind(index) || own >= LOAD_AHEAD || stalled && own > 0 {
+            return;
+        }
+        // A cluster that cannot be reached takes nothing: its frames are better where they are.
+        if !self.has_connection(index) {
             return;
         }
         let Some(id) = self.take_slot_for_load(index) else { return };
@@ -169,6 +174,22 @@ impl<M: SlotMemory> Shipper<M> {
         self.actions.push_back(Action::Load { frame: spooled.frame, slot: id });
     }
 
+    /// True if what is read for this lane cannot leave. Without a key one partition that takes it is enough.
+    fn is_stalled(&self, index: usize) -> bool {
+        let lane = &self.lanes[index];
+        let stalled = lane.queues.iter().filter(|queue| queue.stalled_since.is_some()).count();
+        match lane.spec.key {
+            Some(_) => stalled > 0,
+            None => stalled >= self.sinks[lane.sink].topics[lane.topic].leaders.len(),
+        }
+    }
+
+    /// True if some broker of the lane's cluster answers.
+    fn has_connection(&self, index: usize) -> bool {
+        let sink = self.lanes[index].sink;
+        self.connections.iter().any(|connection| connection.sink == sink && connection.phase == Phase::Ready)
+    }
+
     pub(super) fn on_loaded(&mut self, id: SlotId, read: bool, now: Mono) {
         if id.0 as usize >= self.ring.len() {
             return;
@@ -176,6 +197,11 @@ impl<M: SlotMemory> Shipper<M> {
         self.unpin(id);
         let index = self.ring.slot(id).lane as usize;
         let Some((_, spooled)) = self.lanes[index].tail.loading.take_if(|(slot, _)| *slot == id) else { return };
+        if self.ending == Ending::Stowing {
+            // It is where it belongs already.
+            self.lanes[index].tail.frames.push_front(spooled);
+            return self.give_back(id);
+        }
         let slot = self.ring.slot_mut(id);
         let memory = slot.memory.bytes_mut();
         let found = Stored::read(memory.get(STORED_AT..).unwrap_or_default());
@@ -249,11 +275,13 @@ impl<M: SlotMemory> Shipper<M> {
         self.report_frame_lost(index, entries);
     }
 
-    /// A batch is resolved: its frame is of no use any more.
-    pub(super) fn frame_done(&mut self, id: SlotId) {
-        if let Some(frame) = self.ring.slot_mut(id).batch.frame.take() {
-            self.actions.push_back(Action::FrameDone { frame });
-        }
+    /// A batch is resolved: its frame is of no use any more. True if it has one: its slot comes back once that says so too. (A process
+    /// that is killed in between leaves the identity in the slot, and the next one asks.)
+    pub(super) fn frame_done(&mut self, id: SlotId) -> bool {
+        let Some(frame) = self.ring.slot_mut(id).batch.frame.take() else { return false };
+        self.ring.keep_until_marked(id);
+        self.actions.push_back(Action::FrameDone { frame, slot: id });
+        true
     }
 
     /// Puts everything of a lane that is in the ring on its way to the spool; connections are closed already.
@@ -327,7 +355,13 @@ impl<M: SlotMemory> Shipper<M> {
 
     /// A slot for a frame. The half that entries need is left to lanes that have nothing in the ring.
     fn take_slot_for_load(&mut self, index: usize) -> Option<SlotId> {
-        if self.under_way(index) > 0 && self.ring.free() <= self.ring.len() / 2 {
+        let (free, sink) = (self.ring.free(), self.lanes[index].sink);
+        if self.under_way(index) > 0 && free <= self.ring.usable() / 2 {
+            return None;
+        }
+        // What others are owed goes to one lane of a sink at a time.
+        let loads = |lane: &Lane| lane.sink == sink && lane.tail.loading.is_some();
+        if free <= self.owed(sink) && self.lanes.iter().any(loads) {
             return None;
         }
         self.take_free_slot(index)
@@ -343,7 +377,7 @@ impl<M: SlotMemory> Shipper<M> {
 
     /// Slots that entries may not take now.
     pub(super) fn load_reserve(&self) -> usize {
-        if self.stats.spooled == 0 { 0 } else { LOAD_RESERVE.min((self.ring.len() / 4).max(1)) }
+        if self.stats.spooled == 0 { 0 } else { LOAD_RESERVE.min((self.ring.usable() / 4).max(1)) }
     }
 }
 

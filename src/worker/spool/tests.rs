@@ -119,11 +119,15 @@ fn frames_are_written_in_order_read_back_marked_and_deleted() {
             assert_eq!(spool.load(frame, slots[1].pinned_mut(STORED_AT..end - 1)).await, Err(SpoolError::NoFrame));
 
             let first = frames.iter().filter(|frame| frame.segment == 0).count();
-            frames[1..first].iter().chain(&frames[5..]).for_each(|frame| spool.done(*frame));
+            for frame in frames[1..first].iter().chain(&frames[5..]) {
+                spool.done(*frame).await;
+            }
             spool.flush().await;
             let done: Vec<bool> = look(&directory, 0, lane).frames.iter().map(|frame| frame.stored.done).collect();
             assert_eq!(done, (0..first).map(|at| at > 0).collect::<Vec<_>>());
-            frames[..1].iter().chain(&frames[first..5]).for_each(|frame| spool.done(*frame));
+            for frame in frames[..1].iter().chain(&frames[first..5]) {
+                spool.done(*frame).await;
+            }
             spool.flush().await;
             assert!(!directory.join(SegmentId::of(&frames[0]).directory()).exists());
             let limit_bytes = spool.gauges().limit_bytes;
@@ -162,7 +166,9 @@ fn the_background_task_marks_and_the_bound_is_said() {
         // Made in January 1970.
         assert!(value(Counter::SpoolOldestSeconds) > 1_700_000_000);
         assert!(frames.len() > 30 && spool.gauges().bytes <= 64 * 1024);
-        frames.iter().filter(|frame| frame.segment == 0).for_each(|frame| spool.done(*frame));
+        for frame in frames.iter().filter(|frame| frame.segment == 0) {
+            spool.done(*frame).await;
+        }
         let began = std::time::Instant::now();
         while directory.join(SegmentId::of(&frames[0]).path()).exists() && began.elapsed() < Duration::from_secs(10) {
             monoio::time::sleep(Duration::from_millis(1)).await;
@@ -246,7 +252,9 @@ fn a_frame_that_changed_on_the_disk_is_not_taken_and_what_was_found_is_taken_ove
             let frame = found[at].0;
             assert_eq!(spool.load(frame, slots[0].pinned_mut(range(&frame))).await, expected, "{at}");
         }
-        found.iter().for_each(|(frame, _)| spool.done(*frame));
+        for (frame, _) in &found {
+            spool.done(*frame).await;
+        }
         spool.flush().await;
         assert!(!path.exists());
         std::fs::remove_dir_all(directory).unwrap();
