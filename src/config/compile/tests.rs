@@ -113,7 +113,9 @@ fn unset_knobs_of_the_producer_leave_our_defaults() {
 
 #[test]
 fn brokers_without_credentials_are_no_secured_lane() {
-    let spec = only_logger(json!({"brokers": [{"host": "a", "port": 1}, {"host": "b", "port": 2}]}));
+    let logger = json!({"kafka_topic": "test", "brokers": [{"host": "a", "port": 1}, {"host": "b", "port": 2}]});
+    let plain = route(json!({"plugins": {"kafka-logger": logger}}));
+    let spec = std::sync::Arc::clone(&snapshot(&[(Kind::Route, "r1", plain)]).loggers[0]);
     assert!(spec.sink.security.sasl.is_empty() && !spec.stored_lane().is_secured, "{:?}", spec.sink.security);
 }
 
