@@ -93,7 +93,8 @@ fn kinds(rng: &mut Rng) -> Vec<(SinkSpec, LaneSpec)> {
 impl Run {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ 0xcafe);
-        let slots = 10 + rng.below(8) as usize;
+        // Few, so that the spool is needed, or enough for many batches in flight.
+        let slots = if rng.below(2) == 0 { 10 + rng.below(8) as usize } else { 40 };
         let shipper = Shipper::new(vec![vec![0u8; SLOT]; slots], options(seed, 1, 0));
         let mut sim = Sim::new(seed, shipper, STORM);
         sim.strange =
