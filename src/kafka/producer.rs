@@ -304,6 +304,7 @@ impl Queue {
                     // There will be more records than numbers.
                     self.reset = self.reset.max_of(Reset::Epoch);
                 }
+                slot.batch.doubt = slot.batch.may_have_come();
                 self.must_ask |= slot.batch.doubt;
                 (self.gap, self.draining) = (true, true);
             }
@@ -386,13 +387,13 @@ impl Queue {
         self.renumber(ring, resolved);
     }
 
-    /// What the broker can be asked about.
+    /// What the broker can be asked about. What was asked about is asked about once more only before it loses its numbers.
     fn in_doubt<M: SlotMemory>(&self, ring: &mut Ring<M>) -> Vec<Wanted> {
         let mut wanted = Vec::new();
         for id in &self.batches {
             let batch = &mut ring.slot_mut(*id).batch;
             (batch.unasked, batch.passed) = (false, false);
-            if let Some(identity) = batch.identity.filter(|_| batch.doubt) {
+            if let Some(identity) = batch.identity.filter(|_| batch.doubt || batch.late && self.reset != Reset::No) {
                 let timestamp_ms = batch.whole.base_timestamp_ms;
                 wanted.push(Wanted::new(*id, identity, batch.part_records, timestamp_ms, batch.attempt));
             }
@@ -515,7 +516,8 @@ impl Queue {
             }
             Fate::Absent => match batch.refused {
                 Some(reason) => self.resolve_part(ring, id, Outcome::Lost(reason), resolved),
-                None => batch.doubt = false,
+                // Sent again under its numbers it cannot be there twice. Refused for them it is asked about once more, not for ever.
+                None => (batch.doubt, batch.late) = (false, self.reset == Reset::No && !refused),
             },
             // It is sent again as it is, which a broker that has it recognises.
             Fate::NotSeen if !refused && batch.refused.is_none() => {}
@@ -559,10 +561,11 @@ impl Queue {
         self.asked_in_vain = 0;
         if let Some(identity) = ring.slot(id).batch.identity {
             self.proven |= self.producer == Some((identity.producer_id, identity.epoch));
-            // The broker took this one, so that it has all before it: what was in doubt there is not any more.
+            // The broker took this one, so that it has all before it: what was in doubt there is not any more, and what was not there
+            // when it was asked about has come.
             let there = |other: &SlotId| {
                 let batch = &ring.slot(*other).batch;
-                batch.doubt && batch.identity.is_some_and(|it| it.same_producer(&identity))
+                batch.may_have_come() && batch.identity.is_some_and(|it| it.same_producer(&identity))
             };
             let before = self.batches.iter().copied().take_while(|other| *other != id);
             for other in before.filter(there).collect::<Vec<_>>() {
@@ -588,7 +591,8 @@ impl Queue {
         } else if !first {
             // One before it waits to be sent again, or is asked about; this one simply follows it.
             self.draining = true;
-        } else if batch.doubt {
+        } else if batch.may_have_come() {
+            ring.slot_mut(id).batch.doubt = true;
             (self.must_ask, self.refused) = (true, true);
             self.fail(now, patience, rng);
         } else {

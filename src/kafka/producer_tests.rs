@@ -487,6 +487,28 @@ fn numbers_that_the_leader_knows_are_not_given_again_though_what_had_them_is_for
 }
 
 #[test]
+fn what_the_leader_did_not_have_may_still_come() {
+    for acknowledged in [true, false] {
+        let mut bench = Bench::resumed(&[5, 6]);
+        bench.queue.settle(&mut bench.ring, &mut bench.resolved);
+        bench.tell(Some((0, 4)));
+        assert_eq!(bench.send(), bench.ids);
+        // Both arrived meanwhile, from a connection that is gone.
+        if acknowledged {
+            bench.answer(0, 19);
+            bench.answer(1, 46);
+        } else {
+            bench.answer(0, 45);
+            bench.answer(1, 45);
+            bench.tell(Some((0, 6)));
+            assert_eq!(bench.send(), [bench.ids[1]], "known without a new number");
+            bench.answer(1, 46);
+        }
+        assert_eq!(bench.outcomes(), [Outcome::Delivered; 2]);
+    }
+}
+
+#[test]
 fn a_batch_that_comes_while_others_are_asked_about_keeps_its_numbers_or_is_asked_about_first() {
     for last in [4, 2] {
         let mut bench = Bench::resumed(&[5, 6]);
