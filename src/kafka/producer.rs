@@ -128,7 +128,7 @@ pub struct Queue {
     next_sequence: i32,
     /// True once the broker took a batch of this epoch.
     pub(super) proven: bool,
-    /// A batch was definitely refused: what is in flight behind it cannot be appended.
+    /// A batch was definitely refused, and no earlier attempt may be there: what is in flight behind it cannot be appended.
     gap: bool,
     reset: Reset,
     /// The offset behind the last batch that was acknowledged.
@@ -296,7 +296,7 @@ impl Queue {
                 let batch = &mut slot.batch;
                 batch.failures += 1;
                 batch.doubt |= appended == retry::Appended::Perhaps;
-                self.gap |= appended == retry::Appended::Never;
+                self.gap |= appended == retry::Appended::Never && !batch.may_have_come();
                 self.fail(now, patience, rng);
             }
             Verdict::TooLarge if slot.batch.part_entries > 1 => {
@@ -306,7 +306,7 @@ impl Queue {
                 }
                 slot.batch.doubt = slot.batch.may_have_come();
                 self.must_ask |= slot.batch.doubt;
-                (self.gap, self.draining) = (true, true);
+                (self.gap, self.draining) = (self.gap || !slot.batch.doubt, true);
             }
             Verdict::TooLarge => self.refuse(ring, id, LostReason::TooLarge, resolved),
             Verdict::Refused => self.refuse(ring, id, LostReason::Refused, resolved),
@@ -610,8 +610,8 @@ impl Queue {
         reason: LostReason,
         resolved: &mut Vec<Resolved>,
     ) {
-        (self.gap, self.draining) = (true, true);
         let batch = &mut ring.slot_mut(id).batch;
+        (self.gap, self.draining) = (self.gap || !batch.may_have_come(), true);
         if batch.identity.is_some() && batch.doubt {
             // This attempt was refused; whether an earlier one was taken is asked.
             (batch.refused, self.must_ask) = (Some(reason), true);

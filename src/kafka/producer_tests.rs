@@ -509,6 +509,23 @@ fn what_the_leader_did_not_have_may_still_come() {
 }
 
 #[test]
+fn a_refusal_of_what_may_be_there_says_nothing_of_what_is_behind_it() {
+    for (error, unknown_before) in [(19, true), (10, true), (44, true), (19, false)] {
+        let mut bench = Bench::sent(1);
+        if unknown_before {
+            bench.lose_connection();
+        } else {
+            bench.answer(0, 19);
+        }
+        let behind = bench.add();
+        assert_eq!(bench.send(), bench.ids);
+        bench.answer(0, error);
+        bench.lose_connection();
+        assert_eq!(bench.ring.slot(behind).batch.doubt, unknown_before, "{error}");
+    }
+}
+
+#[test]
 fn a_batch_that_comes_while_others_are_asked_about_keeps_its_numbers_or_is_asked_about_first() {
     for last in [4, 2] {
         let mut bench = Bench::resumed(&[5, 6]);
