@@ -113,6 +113,11 @@ pub struct Identity {
 impl Identity {
     /// Of a producer that is not idempotent.
     pub const NONE: Self = Self { producer_id: -1, epoch: -1, sequence: -1 };
+
+    /// True if both count as one: the broker tells a gap between them.
+    pub const fn same_producer(&self, other: &Self) -> bool {
+        self.producer_id == other.producer_id && self.epoch == other.epoch
+    }
 }
 
 /// A batch that takes no more entries. Its bytes are in its slot.

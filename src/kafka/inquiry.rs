@@ -83,10 +83,6 @@ impl Wanted {
     pub fn fate(&self) -> Fate {
         self.fate.unwrap_or(Fate::Unknown)
     }
-
-    fn is_of(&self, other: &Identity) -> bool {
-        (self.identity.producer_id, self.identity.epoch) == (other.producer_id, other.epoch)
-    }
 }
 
 /// What to ask next.
@@ -193,6 +189,11 @@ impl Inquiry {
     /// The producers that are asked about.
     pub fn producer_ids(&self) -> Vec<i64> {
         self.wanted.iter().map(|one| one.identity.producer_id).collect()
+    }
+
+    /// True if the leader told what it knows of this producer, be it nothing.
+    pub fn was_told_of(&self, producer_id: i64) -> bool {
+        self.told && self.producer_ids().contains(&producer_id)
     }
 
     /// What the leader knows of this producer.
@@ -375,8 +376,8 @@ impl Inquiry {
         for at in (0..self.wanted.len()).rev() {
             let one = self.wanted[at];
             // The broker takes a batch only if it has those before it.
-            let before_one_found =
-                self.wanted[at + 1..].iter().any(|other| one.is_of(&other.identity) && other.seen > 0);
+            let of_it = |other: &Wanted| other.identity.same_producer(&one.identity);
+            let before_one_found = self.wanted[at + 1..].iter().any(|other| of_it(other) && other.seen > 0);
             let fate = match one.seen {
                 seen if seen >= one.records || before_one_found => there,
                 0 => missing,
@@ -415,7 +416,7 @@ fn fate_by_state(state: &ProducerState, wanted: &Wanted) -> Option<Fate> {
 }
 
 /// How far `to` lies behind `from`, in sequences that begin again after `i32::MAX`; negative: before it.
-fn distance(from: i32, to: i32) -> i64 {
+pub(super) fn distance(from: i32, to: i32) -> i64 {
     const ROUND: i64 = i32::MAX as i64 + 1;
     let ahead = (i64::from(to) - i64::from(from)).rem_euclid(ROUND);
     if ahead < ROUND / 2 { ahead } else { ahead - ROUND }

@@ -3,15 +3,16 @@
 //!
 //! What holds, with idempotence:
 //! - Batches are sent in queue order, and none is sent behind one that waits. The first of an epoch goes alone, so that the
-//!   broker knows this producer before it must tell a gap from a beginning.
+//!   broker knows this producer before it must tell a gap from a beginning. So does each that has its numbers from another producer
+//!   or epoch (an earlier process gave them): a broker sees a gap within one of them only, and would take what follows it in the next.
 //! - Identity (producer id, epoch, sequence) is frozen at the first attempt. It is given anew only after a definite refusal.
 //! - A batch is *in doubt* once an attempt's outcome was not learnt. It is sent again as it is, and a broker that has it recognises
 //!   it. If it is refused all the same (45, 47, 59, or for good), or if the process was started anew in between, the broker is asked
 //!   ([`Inquiry`]), and nothing is sent before the answer: what is there is delivered, what is not is sent again under the same
 //!   numbers, or under new ones if the broker expects others. Only where nobody can be asked it is given up as in doubt.
 //! - A batch that is acknowledged takes those before it out of doubt: the broker takes one only if all before it are there.
-//! - What the leader has may not be replicated yet. So of those that it names as there the last is sent once more: it is recognised,
-//!   and acknowledged once the replicas have it.
+//! - What the leader has may not be replicated yet. So of those that it names as there the last of each producer is sent once more:
+//!   it is recognised, and acknowledged once the replicas have it.
 //!
 //! Without idempotence (acks = 1, or denied) up to five batches are in flight all the same; after an error they are sent again in
 //! order, so that records may be doubled, or stand in another order, around an error, and a leader that dies takes what only it had
@@ -20,11 +21,12 @@
 use std::collections::VecDeque;
 
 use super::batch::{Identity, write_header};
+use super::codec::producers::ProducerState;
 use super::compress::Compressor;
 use super::event::{ConnId, SlotId};
-use super::inquiry::{Fate, Inquiry, Wanted};
+use super::inquiry::{self, Fate, Inquiry, Wanted};
 use super::retry::{self, Backoff, Rng, Verdict};
-use super::ring::{Ring, SlotMemory, State, sequence_after};
+use super::ring::{Batch, Ring, SlotMemory, State, sequence_after};
 use super::stats::LostReason;
 use crate::base::Mono;
 
@@ -126,7 +128,7 @@ pub struct Queue {
     next_sequence: i32,
     /// True once the broker took a batch of this epoch.
     pub(super) proven: bool,
-    /// A batch was definitely refused: what is in flight behind it cannot be appended.
+    /// A batch was definitely refused, and no earlier attempt may be there: what is in flight behind it cannot be appended.
     gap: bool,
     reset: Reset,
     /// The offset behind the last batch that was acknowledged.
@@ -202,19 +204,24 @@ impl Queue {
         }
         for id in &self.batches {
             let slot = ring.slot(*id);
-            let cut = slot.batch.cut.is_some();
+            let alone = slot.batch.cut.is_some() || self.is_foreign(&slot.batch);
             match slot.state {
-                State::InFlight if cut => return Next::Nothing,
+                State::InFlight if alone => return Next::Nothing,
                 State::InFlight => {}
                 _ if slot.batch.unasked => return Next::Nothing,
                 _ if slot.batch.passed => {}
-                _ if cut && self.in_flight > 0 => return Next::Nothing,
+                _ if alone && self.in_flight > 0 => return Next::Nothing,
                 _ if slot.pins > 0 => return Next::Nothing,
                 _ if now < self.retry_at => return Next::Wait(self.retry_at),
                 _ => return Next::Send(*id),
             }
         }
         Next::Nothing
+    }
+
+    /// True if its numbers are not this producer's and epoch's.
+    fn is_foreign(&self, batch: &Batch) -> bool {
+        batch.identity.is_some_and(|it| self.producer != Some((it.producer_id, it.epoch)))
     }
 
     /// Makes a batch's bytes ready: cuts it if it was too large, gives it an identity, fills its header. None if it cannot be cut.
@@ -289,7 +296,7 @@ impl Queue {
                 let batch = &mut slot.batch;
                 batch.failures += 1;
                 batch.doubt |= appended == retry::Appended::Perhaps;
-                self.gap |= appended == retry::Appended::Never;
+                self.gap |= appended == retry::Appended::Never && !batch.may_have_come();
                 self.fail(now, patience, rng);
             }
             Verdict::TooLarge if slot.batch.part_entries > 1 => {
@@ -297,8 +304,9 @@ impl Queue {
                     // There will be more records than numbers.
                     self.reset = self.reset.max_of(Reset::Epoch);
                 }
+                slot.batch.doubt = slot.batch.may_have_come();
                 self.must_ask |= slot.batch.doubt;
-                (self.gap, self.draining) = (true, true);
+                (self.gap, self.draining) = (self.gap || !slot.batch.doubt, true);
             }
             Verdict::TooLarge => self.refuse(ring, id, LostReason::TooLarge, resolved),
             Verdict::Refused => self.refuse(ring, id, LostReason::Refused, resolved),
@@ -379,13 +387,13 @@ impl Queue {
         self.renumber(ring, resolved);
     }
 
-    /// What the broker can be asked about.
+    /// What the broker can be asked about. What was asked about is asked about once more only before it loses its numbers.
     fn in_doubt<M: SlotMemory>(&self, ring: &mut Ring<M>) -> Vec<Wanted> {
         let mut wanted = Vec::new();
         for id in &self.batches {
             let batch = &mut ring.slot_mut(*id).batch;
             (batch.unasked, batch.passed) = (false, false);
-            if let Some(identity) = batch.identity.filter(|_| batch.doubt) {
+            if let Some(identity) = batch.identity.filter(|_| batch.doubt || batch.late && self.reset != Reset::No) {
                 let timestamp_ms = batch.whole.base_timestamp_ms;
                 wanted.push(Wanted::new(*id, identity, batch.part_records, timestamp_ms, batch.attempt));
             }
@@ -439,10 +447,22 @@ impl Queue {
             self.reset = self.reset.max_of(Reset::Epoch);
         }
         let own = self.producer.and_then(|(id, epoch)| inquiry.state_of(id).filter(|state| state.epoch == epoch));
-        self.proven |= own.is_some();
+        if self.producer.is_some_and(|(id, _)| inquiry.was_told_of(id)) {
+            // A leader that forgot it takes any number, and sees no gap.
+            self.proven = own.is_some();
+        }
+        let used = |state: &ProducerState| {
+            state.last_sequence >= 0 && inquiry::distance(self.next_sequence, state.last_sequence) >= 0
+        };
+        if let Some(state) = own.filter(used) {
+            // An earlier process gave these numbers to what is done and forgotten. Under one of them the broker would take another
+            // batch for that one.
+            self.next_sequence = sequence_after(state.last_sequence, 1);
+        }
         let refused = std::mem::take(&mut self.refused);
         let again = self.recognisable(ring, &inquiry);
         for wanted in inquiry.wanted() {
+            let again = again.iter().find(|(identity, _)| identity.same_producer(&wanted.identity)).map(|(_, id)| *id);
             self.carry_out(ring, wanted, (again, refused), resolved);
         }
         if self.reset != Reset::No {
@@ -464,13 +484,18 @@ impl Queue {
         inquiry.producer_ids().into_iter().filter(|id| before(*id)).collect()
     }
 
-    /// The batch that the leader will recognise if it is sent once more; None: there is none, or this is not the time for it.
-    fn recognisable<M: SlotMemory>(&self, ring: &Ring<M>, inquiry: &Inquiry) -> Option<SlotId> {
+    /// The batches that the leader will recognise if they are sent once more, at most one of each producer: the acknowledgement of
+    /// another's would not tell that this one's were replicated. Empty if this is not the time for it.
+    fn recognisable<M: SlotMemory>(&self, ring: &Ring<M>, inquiry: &Inquiry) -> Vec<(Identity, SlotId)> {
+        if self.reset != Reset::No || self.asked_in_vain > ASKED_IN_VAIN {
+            return Vec::new();
+        }
         let last = |one: &&Wanted| one.fate() == Fate::There { committed: false, last: true };
-        let found = inquiry.wanted().iter().rfind(last)?;
-        let batch = &ring.slot(found.slot).batch;
-        let same = batch.refused.is_none() && !batch.is_to_be_cut();
-        (same && self.reset == Reset::No && self.asked_in_vain <= ASKED_IN_VAIN).then_some(found.slot)
+        let same = |one: &&Wanted| {
+            let batch = &ring.slot(one.slot).batch;
+            batch.refused.is_none() && !batch.is_to_be_cut()
+        };
+        inquiry.wanted().iter().filter(last).filter(same).map(|one| (one.identity, one.slot)).collect()
     }
 
     fn carry_out<M: SlotMemory>(
@@ -491,7 +516,8 @@ impl Queue {
             }
             Fate::Absent => match batch.refused {
                 Some(reason) => self.resolve_part(ring, id, Outcome::Lost(reason), resolved),
-                None => batch.doubt = false,
+                // Sent again under its numbers it cannot be there twice. Refused for them it is asked about once more, not for ever.
+                None => (batch.doubt, batch.late) = (false, self.reset == Reset::No && !refused),
             },
             // It is sent again as it is, which a broker that has it recognises.
             Fate::NotSeen if !refused && batch.refused.is_none() => {}
@@ -535,11 +561,11 @@ impl Queue {
         self.asked_in_vain = 0;
         if let Some(identity) = ring.slot(id).batch.identity {
             self.proven |= self.producer == Some((identity.producer_id, identity.epoch));
-            // The broker took this one, so that it has all before it: what was in doubt there is not any more.
+            // The broker took this one, so that it has all before it: what was in doubt there is not any more, and what was not there
+            // when it was asked about has come.
             let there = |other: &SlotId| {
                 let batch = &ring.slot(*other).batch;
-                let same = |it: Identity| (it.producer_id, it.epoch) == (identity.producer_id, identity.epoch);
-                batch.doubt && batch.identity.is_some_and(same)
+                batch.may_have_come() && batch.identity.is_some_and(|it| it.same_producer(&identity))
             };
             let before = self.batches.iter().copied().take_while(|other| *other != id);
             for other in before.filter(there).collect::<Vec<_>>() {
@@ -565,7 +591,8 @@ impl Queue {
         } else if !first {
             // One before it waits to be sent again, or is asked about; this one simply follows it.
             self.draining = true;
-        } else if batch.doubt {
+        } else if batch.may_have_come() {
+            ring.slot_mut(id).batch.doubt = true;
             (self.must_ask, self.refused) = (true, true);
             self.fail(now, patience, rng);
         } else {
@@ -583,8 +610,8 @@ impl Queue {
         reason: LostReason,
         resolved: &mut Vec<Resolved>,
     ) {
-        (self.gap, self.draining) = (true, true);
         let batch = &mut ring.slot_mut(id).batch;
+        (self.gap, self.draining) = (self.gap || !batch.may_have_come(), true);
         if batch.identity.is_some() && batch.doubt {
             // This attempt was refused; whether an earlier one was taken is asked.
             (batch.refused, self.must_ask) = (Some(reason), true);

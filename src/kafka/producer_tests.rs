@@ -2,6 +2,7 @@
 
 use super::batch::{Identity, OpenBatch, RECORDS_START};
 use super::codec::producers::ProducerState;
+use super::codec::read::FetchedPart;
 use super::compress::Compressor;
 use super::event::{ConnId, SlotId};
 use super::inquiry::Question;
@@ -34,19 +35,28 @@ struct Bench {
 impl Bench {
     /// Batches of one record each, in the queue.
     fn new(count: usize) -> Self {
-        let mut ring = Ring::new(vec![vec![0u8; 4_096]; count + 1]);
+        let ring = Ring::new(vec![vec![0u8; 4_096]; count + 1]);
         let mut queue = Queue::default();
         (queue.producer, queue.proven) = (Some((7, 0)), true);
-        let ids: Vec<_> = (0..count).map(|_| ring.take(0).expect("free")).collect();
-        for id in &ids {
-            let slot = ring.slot_mut(*id);
-            let mut open = OpenBatch::new(slot.memory.len(), 2);
-            open.push_record(&mut slot.memory, &[1], 0, &mut |out| out.push(b"x")).expect("fits");
-            slot.batch.seal(open.sealed());
-            slot.state = State::Queued;
-            queue.batches.push_back(*id);
+        let (ids, resolved, now) = (Vec::new(), Vec::new(), Mono::default());
+        let mut bench = Self { ring, queue, ids, resolved, patience: PATIENCE, now };
+        for _ in 0..count {
+            bench.add();
         }
-        Self { ring, queue, ids, resolved: Vec::new(), patience: PATIENCE, now: Mono::default() }
+        bench
+    }
+
+    /// One more.
+    fn add(&mut self) -> SlotId {
+        let id = self.ring.take(0).expect("free");
+        let slot = self.ring.slot_mut(id);
+        let mut open = OpenBatch::new(slot.memory.len(), 2);
+        open.push_record(&mut slot.memory, &[1], 0, &mut |out| out.push(b"x")).expect("fits");
+        slot.batch.seal(open.sealed());
+        slot.state = State::Queued;
+        self.queue.batches.push_back(id);
+        self.ids.push(id);
+        id
     }
 
     /// The same, all sent.
@@ -197,10 +207,9 @@ fn what_is_not_there_is_sent_again_as_it_was_if_the_leader_expects_it() {
     let mut bench = Bench::lost_and_refused(2, 45);
     bench.tell(Some((-1, 5)));
     assert_eq!(bench.numbers(), [Some((0, 0)), Some((0, 1))], "an older epoch: this one begins with 0");
-    assert_eq!(bench.send(), bench.ids);
+    assert_eq!(bench.send(), [bench.ids[0]], "it has not begun");
     // Refused again, without doubt now: other numbers.
     bench.answer(0, 45);
-    bench.answer(1, 45);
     assert_eq!((bench.outcomes(), bench.queue.producer), (vec![], Some((7, 1))));
     bench.send();
     assert_eq!(bench.numbers(), [Some((1, 0)), None]);
@@ -415,6 +424,105 @@ fn a_batch_of_an_earlier_process_that_comes_later_is_asked_about_too() {
     assert_eq!(bench.send(), [later]);
     bench.answer(1, 0);
     assert_eq!(bench.outcomes(), [Outcome::Delivered; 2]);
+}
+
+#[test]
+fn a_batch_with_another_producers_numbers_goes_alone() {
+    let mut bench = Bench::resumed(&[5, 6]);
+    (bench.queue.producer, bench.queue.proven) = (Some((8, 0)), true);
+    let fresh = bench.add();
+    bench.queue.settle(&mut bench.ring, &mut bench.resolved);
+    bench.tell(Some((0, 4)));
+    assert_eq!(bench.send(), [bench.ids[0]]);
+    bench.answer(0, 6);
+    assert_eq!(bench.send(), [bench.ids[0]], "nothing overtook it");
+    bench.answer(0, 0);
+    assert_eq!(bench.send(), [bench.ids[1]]);
+    bench.answer(1, 0);
+    assert_eq!(bench.send(), [fresh]);
+}
+
+#[test]
+fn of_two_producers_batches_that_are_there_each_is_recognised_by_itself() {
+    let mut bench = Bench::resumed(&[4, 5, 0]);
+    let other = Identity { producer_id: 8, epoch: 0, sequence: 0 };
+    bench.ring.slot_mut(bench.ids[2]).batch.identity = Some(other);
+    bench.queue.settle(&mut bench.ring, &mut bench.resolved);
+    let state = |(producer_id, last_sequence)| ProducerState { producer_id, epoch: 0, last_sequence };
+    bench.queue.inquiry.as_mut().expect("asked").on_producers(0, [(7, 5), (8, 0)].map(state).to_vec());
+    bench.queue.learn(&mut bench.ring, &mut bench.resolved);
+    assert_eq!(bench.send(), [bench.ids[1]]);
+    bench.answer(1, 0);
+    assert_eq!(bench.outcomes(), [Outcome::Delivered; 2]);
+    assert_eq!(bench.send(), [bench.ids[2]]);
+    bench.answer(2, 0);
+    assert_eq!(bench.outcomes(), [Outcome::Delivered; 3]);
+}
+
+#[test]
+fn a_producer_that_the_leader_forgot_begins_alone_again() {
+    for (known, most) in [(None, 1), (Some((0, 4)), 2)] {
+        let mut bench = Bench::resumed(&[5, 6]);
+        bench.queue.proven = true;
+        bench.queue.settle(&mut bench.ring, &mut bench.resolved);
+        bench.tell(known);
+        if let Some(inquiry) = &mut bench.queue.inquiry {
+            let nothing = FetchedPart { partition: 0, error: 0, high_watermark: 40, log_start: 0, records: &[] };
+            inquiry.on_fetched(&nothing);
+            bench.queue.learn(&mut bench.ring, &mut bench.resolved);
+        }
+        assert_eq!(bench.send().len(), most, "{known:?}");
+    }
+}
+
+#[test]
+fn numbers_that_the_leader_knows_are_not_given_again_though_what_had_them_is_forgotten() {
+    let mut bench = Bench::resumed(&[5]);
+    bench.queue.settle(&mut bench.ring, &mut bench.resolved);
+    bench.tell(Some((0, 8)));
+    assert_eq!(bench.outcomes(), [Outcome::Delivered]);
+    bench.add();
+    bench.send();
+    assert_eq!(bench.numbers()[1], Some((0, 9)));
+}
+
+#[test]
+fn what_the_leader_did_not_have_may_still_come() {
+    for acknowledged in [true, false] {
+        let mut bench = Bench::resumed(&[5, 6]);
+        bench.queue.settle(&mut bench.ring, &mut bench.resolved);
+        bench.tell(Some((0, 4)));
+        assert_eq!(bench.send(), bench.ids);
+        // Both arrived meanwhile, from a connection that is gone.
+        if acknowledged {
+            bench.answer(0, 19);
+            bench.answer(1, 46);
+        } else {
+            bench.answer(0, 45);
+            bench.answer(1, 45);
+            bench.tell(Some((0, 6)));
+            assert_eq!(bench.send(), [bench.ids[1]], "known without a new number");
+            bench.answer(1, 46);
+        }
+        assert_eq!(bench.outcomes(), [Outcome::Delivered; 2]);
+    }
+}
+
+#[test]
+fn a_refusal_of_what_may_be_there_says_nothing_of_what_is_behind_it() {
+    for (error, unknown_before) in [(19, true), (10, true), (44, true), (19, false)] {
+        let mut bench = Bench::sent(1);
+        if unknown_before {
+            bench.lose_connection();
+        } else {
+            bench.answer(0, 19);
+        }
+        let behind = bench.add();
+        assert_eq!(bench.send(), bench.ids);
+        bench.answer(0, error);
+        bench.lose_connection();
+        assert_eq!(bench.ring.slot(behind).batch.doubt, unknown_before, "{error}");
+    }
 }
 
 #[test]

@@ -117,6 +117,9 @@ pub struct Batch {
     pub covered: u32,
     /// True if an attempt's outcome could not be learnt.
     pub doubt: bool,
+    /// True if it was in doubt and the leader did not have it: it goes again under its numbers, but an earlier attempt may still come,
+    /// over a connection that is gone.
+    pub late: bool,
     /// True if an earlier process sent it without an identity, so that nobody can be asked, or if nobody would say: it is sent
     /// again, and counts as in doubt once it is acknowledged (it is there at least once).
     pub resent_blind: bool,
@@ -205,6 +208,11 @@ impl Batch {
         self.doubt || self.resent_blind
     }
 
+    /// True if an earlier attempt under its numbers may be there, or come.
+    pub const fn may_have_come(&self) -> bool {
+        self.doubt || self.late
+    }
+
     /// True if the next attempt is not the last one's bytes.
     pub const fn is_to_be_cut(&self) -> bool {
         self.cut.is_some() && self.wire.is_none()
@@ -248,7 +256,7 @@ impl Batch {
             self.cut = Some(u64::MAX);
         }
         (self.doubt, self.unasked, self.passed, self.refused, self.sent) = (false, false, false, None, false);
-        (self.failures, self.wire, self.attempt, self.first_sent) = (0, None, None, None);
+        (self.failures, self.wire, self.attempt, self.first_sent, self.late) = (0, None, None, None, false);
     }
 
     /// Of the part at hand only the first `records` are resolved next. False if it is not known how many entries that are.
@@ -284,6 +292,7 @@ impl Batch {
     /// Its numbers are of no use any more: it was never appended under them, or they are not this cluster's.
     pub fn forget_identity(&mut self) {
         (self.identity, self.covered, self.doubt, self.unasked, self.passed) = (None, 0, false, false, false);
+        self.late = false;
         // What an attempt without a number may have done stays.
         if !self.resent_blind {
             (self.sent, self.attempt) = (false, None);

@@ -93,7 +93,8 @@ fn kinds(rng: &mut Rng) -> Vec<(SinkSpec, LaneSpec)> {
 impl Run {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ 0xcafe);
-        let slots = 10 + rng.below(8) as usize;
+        // Few, so that the spool is needed, or enough for many batches in flight.
+        let slots = if rng.below(2) == 0 { 10 + rng.below(8) as usize } else { 40 };
         let shipper = Shipper::new(vec![vec![0u8; SLOT]; slots], options(seed, 1, 0));
         let mut sim = Sim::new(seed, shipper, STORM);
         sim.strange =
@@ -318,7 +319,7 @@ fn campaign(seed: u64) -> Tally {
 fn through_everything_at_once_each_entry_arrives_once_and_in_order() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let first = number("TOLLGATE_SIM_FIRST").unwrap_or(0);
-    let seeds = number("TOLLGATE_SIM_SEEDS").unwrap_or(200);
+    let seeds = number("TOLLGATE_SIM_SEEDS").unwrap_or(140);
     let mut all = Tally::default();
     for seed in first..first + seeds {
         match catch_unwind(|| campaign(seed)) {
@@ -341,5 +342,5 @@ fn through_everything_at_once_each_entry_arrives_once_and_in_order() {
         "campaign: {seeds} seeds, {} steps, {} entries, {} dropped, {} crashes, {} undecidable",
         all.steps, all.entries, all.dropped, all.ends, all.undecidable
     );
-    assert!(seeds < 200 || all.dropped > 0, "the disk was never full");
+    assert!(seeds < 140 || all.dropped > 0, "the disk was never full");
 }

@@ -297,7 +297,7 @@ impl<M: SlotMemory> Shipper<M> {
         let slot = self.ring.slot_mut(id);
         // All of it, and the identity beside it, before the first byte can leave. What an earlier attempt may have done lies where
         // that one may lie.
-        let earlier = slot.batch.attempt.filter(|earlier| slot.batch.doubt && earlier.topic_id == topic.id);
+        let earlier = slot.batch.attempt.filter(|earlier| slot.batch.may_have_come() && earlier.topic_id == topic.id);
         slot.batch.attempt = Some(Attempt {
             partition: at as i32,
             topic_id: topic.id,
