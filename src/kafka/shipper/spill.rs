@@ -259,7 +259,10 @@ impl<M: SlotMemory> Shipper<M> {
         }
         if let Some(known) = lane.tail.resumes.iter().position(|resume| resume.partition == partition) {
             let Resume { producer, next_sequence, scan_from, .. } = lane.tail.resumes.swap_remove(known);
-            lane.queues[at].resume(producer, next_sequence, scan_from);
+            // Another cluster never heard of that producer.
+            if may_ask {
+                lane.queues[at].resume(producer, next_sequence, scan_from);
+            }
         }
         lane.queues[at].take_over(&self.ring, id);
     }
