@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::batch::{OpenBatch, Out, Overflow, RECORDS_START, Sealed, key_bytes};
+use super::batch::{OpenBatch, Out, Overflow, key_bytes};
 use super::event::SlotId;
 use super::options::{Batching, DROP_REPORT_MS, LaneId, LaneSpec};
 use super::producer::Queue;
@@ -16,10 +16,6 @@ use crate::base::time::Now;
 /// Bytes that a record's lengths are first taken to need: messages of 64 bytes to 8 KiB, and arrays up to 1 MiB.
 const GUESS_EACH: usize = 2;
 const GUESS_ARRAY: usize = 3;
-
-/// Nothing is in it.
-const EMPTY: Sealed =
-    Sealed { end: 0, attributes: 0, records: 0, entries: 0, base_timestamp_ms: 0, max_timestamp_ms: 0 };
 
 /// The producer id that a lane's partitions begin with (one per core and lane, so that an epoch's bump stays local).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,21 +238,7 @@ impl Lane {
 
     /// The beginning of a batch's account of itself.
     pub const fn account(&self, number: u64) -> Stored {
-        Stored {
-            lane: self.spec.stored_as,
-            origin: self.origin,
-            number,
-            sealed: Sealed { end: RECORDS_START, ..EMPTY },
-            partition: None,
-            identity: None,
-            topic_id: [0; 16],
-            scan_from: -1,
-            cluster: 0,
-            skip: 0,
-            part: 0,
-            sent: false,
-            done: false,
-        }
+        Stored::begun(self.spec.stored_as, self.origin, number)
     }
 
     /// Begins a batch in an empty slot.

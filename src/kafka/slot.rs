@@ -195,27 +195,13 @@ fn publish(memory: &mut [u8], at: usize, value: u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::batch::{Out, Sealed, key_bytes};
+    use crate::kafka::batch::{Out, key_bytes};
     use crate::kafka::stored::Origin;
 
     const SLOT_BYTES: usize = 8_192;
 
     fn whose(number: u64) -> Stored {
-        Stored {
-            lane: 7,
-            origin: Origin { start: 1, core: 0 },
-            number,
-            sealed: Sealed { end: RECORDS_START, ..Sealed::default() },
-            partition: None,
-            identity: None,
-            topic_id: [0; 16],
-            scan_from: -1,
-            cluster: 0,
-            skip: 0,
-            part: 0,
-            sent: false,
-            done: false,
-        }
+        Stored::begun(7, Origin { start: 1, core: 0 }, number)
     }
 
     fn push(batch: &mut OpenBatch, memory: &mut [u8], text: &str) {

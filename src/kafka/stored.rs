@@ -9,7 +9,7 @@
 //! ```
 //! Numbers are big-endian, as Kafka's.
 
-use super::batch::{HEADER_BYTES, HEADROOM_BYTES, Identity, Sealed};
+use super::batch::{HEADER_BYTES, HEADROOM_BYTES, Identity, RECORDS_START, Sealed};
 
 /// Bytes that it takes.
 pub const STORED_BYTES: usize = 136;
@@ -101,6 +101,26 @@ pub enum Unreadable {
 }
 
 impl Stored {
+    /// Of a batch that is begun: nothing is in it, and it was sent nowhere.
+    pub const fn begun(lane: u64, origin: Origin, number: u64) -> Self {
+        let (attributes, records, entries, base_timestamp_ms, max_timestamp_ms) = (0, 0, 0, 0, 0);
+        Self {
+            lane,
+            origin,
+            number,
+            sealed: Sealed { end: RECORDS_START, attributes, records, entries, base_timestamp_ms, max_timestamp_ms },
+            partition: None,
+            identity: None,
+            topic_id: [0; 16],
+            scan_from: -1,
+            cluster: 0,
+            skip: 0,
+            part: 0,
+            sent: false,
+            done: false,
+        }
+    }
+
     /// Entries that are not resolved.
     pub const fn entries_left(&self) -> u64 {
         self.sealed.entries.saturating_sub(self.skip)

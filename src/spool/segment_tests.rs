@@ -21,21 +21,7 @@ pub fn frame(number: u64, value_bytes: usize) -> Example {
     .expect("fits");
     let sealed = open.sealed();
     write_header(&mut memory, &sealed, Identity::NONE);
-    let stored = Stored {
-        lane: LANE,
-        origin: ORIGIN,
-        number,
-        sealed,
-        partition: None,
-        identity: None,
-        topic_id: [0; 16],
-        scan_from: -1,
-        cluster: 0,
-        skip: 0,
-        part: 0,
-        sent: false,
-        done: false,
-    };
+    let stored = Stored { sealed, ..Stored::begun(LANE, ORIGIN, number) };
     stored.write(&mut memory[STORED_AT..]);
     (stored, memory[STORED_AT..sealed.end].to_vec())
 }

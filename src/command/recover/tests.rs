@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 use crate::config::lane_registry::{self, StoredLane};
 use crate::io::ring_memory::{MappedSlot, RingHeader, map_file};
-use crate::kafka::batch::{Identity, OpenBatch, RECORDS_START, Sealed, key_bytes};
+use crate::kafka::batch::{Identity, OpenBatch, RECORDS_START, key_bytes};
 use crate::kafka::stored::DONE_AT;
 use crate::kafka::{Batching, FrameRef, Origin, Partitioner, SinkSpec, SlotMemory, Stored, slot};
 use crate::spool::segment::{REGISTRY, registry_path};
@@ -116,21 +116,7 @@ impl Place {
 }
 
 fn stored(lane: u64, origin: Origin, number: u64) -> Stored {
-    Stored {
-        lane,
-        origin,
-        number,
-        sealed: Sealed { end: RECORDS_START, ..Sealed::default() },
-        partition: None,
-        identity: None,
-        topic_id: [0; 16],
-        scan_from: -1,
-        cluster: 0,
-        skip: 0,
-        part: 0,
-        sent: false,
-        done: false,
-    }
+    Stored::begun(lane, origin, number)
 }
 
 fn write(slot: &mut MappedSlot, mut stored: Stored, entries: usize, is_open: bool) {

@@ -19,21 +19,7 @@ fn frame(number: u64) -> Vec<u8> {
     }
     let sealed = open.sealed();
     write_header(&mut memory, &sealed, Identity::NONE);
-    let stored = Stored {
-        lane: LANE,
-        origin: ID.origin,
-        number,
-        sealed,
-        partition: None,
-        identity: None,
-        topic_id: [0; 16],
-        scan_from: -1,
-        cluster: 0,
-        skip: 0,
-        part: 0,
-        sent: false,
-        done: false,
-    };
+    let stored = Stored { sealed, ..Stored::begun(LANE, ID.origin, number) };
     stored.write(&mut memory[STORED_AT..]);
     assert_eq!(STORED_AT + STORED_BYTES, HEADROOM_BYTES);
     memory[STORED_AT..sealed.end].to_vec()

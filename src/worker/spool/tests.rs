@@ -49,21 +49,7 @@ fn fill(slot: &mut MappedSlot, lane: u64, number: u64, value_bytes: usize) -> st
     open.push_record(memory, &key_bytes(None), number as i64, &mut |out| out.push(&text)).unwrap();
     let sealed = open.sealed();
     write_header(memory, &sealed, Identity::NONE);
-    let stored = Stored {
-        lane,
-        origin: ORIGIN,
-        number,
-        sealed,
-        partition: None,
-        identity: None,
-        topic_id: [0; 16],
-        scan_from: -1,
-        cluster: 0,
-        skip: 0,
-        part: 0,
-        sent: false,
-        done: false,
-    };
+    let stored = Stored { sealed, ..Stored::begun(lane, ORIGIN, number) };
     stored.write(&mut memory[STORED_AT..]);
     STORED_AT..sealed.end
 }
