@@ -5,17 +5,15 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use super::tests::{CALM, STORM, lane_spec, spec};
 use super::*;
-use crate::kafka::options::{Batching, Compression, Mode, Partitioner};
+use crate::kafka::options::{Batching, Compression, Mode};
 use crate::kafka::producer::Outcome;
-use crate::kafka::sim::{Sim, Strange, Weather};
+use crate::kafka::sim::{Sim, Strange};
 use crate::kafka::stored::Origin;
 use crate::kafka::trace_tests::FIRST_START;
 
 const SLOT: usize = 16 * 1024;
-const CALM: Weather = Weather { cut: 0, hang: 0, error: 0, refuse_connect: 0, throttle: 0, move_leader: 0, restart: 0 };
-const STORM: Weather =
-    Weather { cut: 25, hang: 150, error: 8, refuse_connect: 5, throttle: 20, move_leader: 6, restart: 15 };
 /// The lanes' places in [`Run::kinds`].
 const ARRAYS: usize = 2;
 const HELD: usize = 4;
@@ -67,19 +65,8 @@ fn options(seed: u64, life: u64, core: u32) -> ShipperOptions {
 
 fn kinds(rng: &mut Rng) -> Vec<(SinkSpec, LaneSpec)> {
     let codec = [Compression::None, Compression::Lz4, Compression::Zstd, Compression::Snappy][rng.below(4) as usize];
-    let spec = SinkSpec {
-        compression: codec,
-        ..SinkSpec::new(vec![("broker-1".to_owned(), 9092), ("broker-2".to_owned(), 9092)])
-    };
-    let lane = |topic: &str, stored_as| LaneSpec {
-        sink: SinkId(0),
-        topic: topic.to_owned(),
-        key: None,
-        partitioner: Partitioner::Murmur2,
-        batching: Batching::Each,
-        max_pending_entries: None,
-        stored_as,
-    };
+    let spec = SinkSpec { compression: codec, ..spec() };
+    let lane = |topic: &str, stored_as| LaneSpec { stored_as, ..lane_spec(SinkId(0), topic) };
     let arrays = Batching::Array { max_entries: 2 + rng.below(9) as u32, inactive_ms: 80, duration_ms: 200 };
     vec![
         (spec.clone(), lane("plain", 1)),

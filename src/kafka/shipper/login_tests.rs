@@ -1,7 +1,7 @@
 //! Logins against the simulated cluster.
 
+use super::tests::{lane_spec, spec};
 use super::*;
-use crate::kafka::options::{Batching, Partitioner};
 use crate::kafka::security::{Credentials, Mechanism, Secret, Security};
 use crate::kafka::sim::{Sim, Weather};
 use crate::kafka::sim_sasl::Guard;
@@ -31,18 +31,9 @@ fn guard() -> Guard {
 
 /// A lane to two bootstrap addresses, of which the first is told `first` and the second `second`.
 fn lane(sim: &mut Sim, first: Option<Credentials>, second: Option<Credentials>) -> LaneId {
-    let bootstrap = vec![("broker-1".to_owned(), 9092), ("broker-2".to_owned(), 9092)];
     let security = Security { sasl: vec![first, second], tls: None };
-    let sink = sim.shipper.sink(&SinkSpec { security, ..SinkSpec::new(bootstrap) });
-    sim.shipper.lane(&LaneSpec {
-        sink,
-        topic: "t".to_owned(),
-        key: None,
-        partitioner: Partitioner::Murmur2,
-        batching: Batching::Each,
-        max_pending_entries: None,
-        stored_as: 0,
-    })
+    let sink = sim.shipper.sink(&SinkSpec { security, ..spec() });
+    sim.shipper.lane(&lane_spec(sink, "t"))
 }
 
 fn same(sim: &mut Sim, one: Option<Credentials>) -> LaneId {

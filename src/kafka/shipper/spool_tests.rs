@@ -1,7 +1,8 @@
 //! The spool as the queue's tail, and a gateway that is killed: the machine against the simulated cluster and disk.
 
+use super::tests::{CALM, lane_spec, spec};
 use super::*;
-use crate::kafka::options::{Batching, Compression, Mode, Partitioner};
+use crate::kafka::options::{Batching, Compression, Mode};
 use crate::kafka::sim::{Sim, Weather};
 use crate::kafka::stored::Origin;
 use crate::kafka::trace_tests::FIRST_START;
@@ -29,10 +30,6 @@ fn new_sim(slots: usize, seed: u64, weather: Weather) -> Sim {
     Sim::new(seed, Shipper::new(memories(slots), options(seed, 1)), weather)
 }
 
-fn spec() -> SinkSpec {
-    SinkSpec::new(vec![("broker-1".to_owned(), 9092), ("broker-2".to_owned(), 9092)])
-}
-
 /// A lane that may be stored under `key`.
 fn lane_of(sim: &mut Sim, sink_spec: &SinkSpec, key: u64, lane: LaneSpec) -> LaneId {
     let sink = sim.shipper.sink(sink_spec);
@@ -43,18 +40,8 @@ fn lane_of(sim: &mut Sim, sink_spec: &SinkSpec, key: u64, lane: LaneSpec) -> Lan
 }
 
 fn each(topic: &str) -> LaneSpec {
-    LaneSpec {
-        sink: SinkId(0),
-        topic: topic.to_owned(),
-        key: None,
-        partitioner: Partitioner::Murmur2,
-        batching: Batching::Each,
-        max_pending_entries: None,
-        stored_as: 0,
-    }
+    lane_spec(SinkId(0), topic)
 }
-
-const CALM: Weather = Weather { cut: 0, hang: 0, error: 0, refuse_connect: 0, throttle: 0, move_leader: 0, restart: 0 };
 
 #[test]
 fn what_the_ring_cannot_hold_goes_to_the_spool_and_arrives_once_and_in_order() {

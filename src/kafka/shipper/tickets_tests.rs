@@ -1,14 +1,12 @@
 //! Who waits for an entry hears of it once, the truth, and soon: against the simulated cluster.
 
+use super::tests::{CALM, STORM, lane_spec};
 use super::*;
-use crate::kafka::options::{Batching, Mode, Partitioner};
+use crate::kafka::options::{Batching, Mode};
 use crate::kafka::producer::Outcome;
 use crate::kafka::sim::{Sim, Weather};
 
 const SLOT: usize = 16 * 1024;
-const CALM: Weather = Weather { cut: 0, hang: 0, error: 0, refuse_connect: 0, throttle: 0, move_leader: 0, restart: 0 };
-const STORM: Weather =
-    Weather { cut: 25, hang: 150, error: 8, refuse_connect: 5, throttle: 20, move_leader: 6, restart: 15 };
 const ARRAYS: Batching = Batching::Array { max_entries: 1_000, inactive_ms: 5_000, duration_ms: 60_000 };
 
 fn sim(slots: usize, seed: u64, weather: Weather) -> Sim {
@@ -18,16 +16,7 @@ fn sim(slots: usize, seed: u64, weather: Weather) -> Sim {
 
 fn lane(sim: &mut Sim, mode: Mode, topic: &str, batching: Batching) -> LaneId {
     let sink = sim.shipper.sink(&SinkSpec { mode, ..SinkSpec::new(vec![("broker-1".to_owned(), 9092)]) });
-    let (topic, partitioner) = (topic.to_owned(), Partitioner::Murmur2);
-    sim.shipper.lane(&LaneSpec {
-        sink,
-        topic,
-        key: None,
-        partitioner,
-        batching,
-        max_pending_entries: None,
-        stored_as: 0,
-    })
+    sim.shipper.lane(&LaneSpec { batching, ..lane_spec(sink, topic) })
 }
 
 fn held(sim: &mut Sim, topic: &str, batching: Batching) -> LaneId {

@@ -1,7 +1,6 @@
 //! What a bench consists of: Kafka, an upstream, the gateway. Started here, ended here, by their pids.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,18 +9,17 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Value, json};
 
 use super::{Mode, Modes};
+use crate::call::Caller;
 use crate::kafka::OwnCluster;
 use crate::process::{cpu_seconds, pinned, tail_of};
 use crate::{Outcome, wire};
 
 /// Where configurations and logs go.
 const PLACE: &str = "target/bench";
-/// The Admin API's key; the API listens on loopback for as long as the bench runs.
-const KEY: &str = "bench-only";
 /// How long a part may take until it listens.
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// Deadline of one call to the gateway.
-const CALL_LIMIT: Duration = Duration::from_secs(10);
+/// What the gateway is called with.
+const CALLER: Caller = Caller { key: "bench-only", limit: Duration::from_secs(10) };
 /// Partitions of a topic: as many as the walk-through's Kafka makes by itself.
 const PARTITIONS: i32 = 2;
 
@@ -181,7 +179,7 @@ impl Gateway {
             "plugin_attr": {"prometheus": {"export_addr": at(metrics)}},
             "deployment": {"admin": {
                 "admin_listen": at(admin),
-                "admin_key": [{"name": "admin", "key": KEY, "role": "admin"}],
+                "admin_key": [{"name": "admin", "key": CALLER.key, "role": "admin"}],
             }},
             "nginx_config": {"worker_processes": modes.workers},
             "tollgate": {"data_dir": data.to_string_lossy()},
@@ -203,7 +201,7 @@ impl Gateway {
 
     /// Requests so far, over all cores, by its own counter.
     pub fn requests(&self) -> Outcome<u64> {
-        let (status, text) = http(self.metrics, "GET", "/apisix/prometheus/metrics", "")?;
+        let (status, text) = CALLER.http(self.metrics, "GET", "/apisix/prometheus/metrics", "")?;
         let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
         let lines = text.lines().filter(|line| line.starts_with("tollgate_requests_total"));
         let counts: Vec<f64> = lines.filter_map(value).collect();
@@ -214,24 +212,6 @@ impl Gateway {
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Outcome<(u16, String)> {
-        http(self.admin, method, path, &body.to_string())
+        CALLER.http(self.admin, method, path, &body.to_string())
     }
-}
-
-/// One HTTP exchange on a connection of its own.
-fn http(address: SocketAddr, method: &str, path: &str, body: &str) -> Outcome<(u16, String)> {
-    let text = |error: std::io::Error| format!("{address}: {error}");
-    let mut stream = TcpStream::connect_timeout(&address, CALL_LIMIT).map_err(text)?;
-    stream.set_read_timeout(Some(CALL_LIMIT)).map_err(text)?;
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: bench\r\nX-API-KEY: {KEY}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).map_err(text)?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).map_err(text)?;
-    let answer = String::from_utf8_lossy(&answer);
-    let status = answer.get(9..12).and_then(|code| code.parse().ok()).ok_or_else(|| format!("{address}: not HTTP"))?;
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Ok((status, body.to_owned()))
 }

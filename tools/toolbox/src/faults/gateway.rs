@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::call::{KEY, http};
 use super::parts::{Contestant, Part, Process};
-use super::{Mode, Ports};
+use super::{CALLER, Mode, Ports};
 use crate::Outcome;
 use crate::process::pinned;
 
@@ -35,7 +34,7 @@ impl Gateway {
         let mut gateway =
             Self { binary: binary.to_owned(), dir: dir.to_owned(), ports, process: None, rings: BTreeSet::new() };
         gateway.start(Part::Front)?;
-        let (status, body) = http(ports.admin, "PUT", "/apisix/admin/routes/r1", &route.to_string())?;
+        let (status, body) = CALLER.http(ports.admin, "PUT", "/apisix/admin/routes/r1", &route.to_string())?;
         if matches!(status, 200 | 201) { Ok(gateway) } else { Err(format!("the route is refused: {status} {body}")) }
     }
 }
@@ -48,7 +47,7 @@ fn configuration(dir: &Path, ports: Ports, workers: u32) -> Value {
         "plugin_attr": {"prometheus": {"export_addr": at(ports.metrics)}},
         "deployment": {"admin": {
             "admin_listen": at(ports.admin),
-            "admin_key": [{"name": "admin", "key": KEY, "role": "admin"}],
+            "admin_key": [{"name": "admin", "key": CALLER.key, "role": "admin"}],
         }},
         "nginx_config": {"worker_processes": workers},
         "tollgate": {"data_dir": dir.join("data").to_string_lossy()},

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::call::http;
+use super::CALLER;
 use crate::Outcome;
 
 const PATH: &str = "/apisix/prometheus/metrics";
@@ -62,7 +62,7 @@ pub struct Sample {
 impl Sample {
     /// Reads the endpoint.
     pub fn read(address: SocketAddr) -> Outcome<Self> {
-        let (status, text) = http(address, "GET", PATH, "")?;
+        let (status, text) = CALLER.http(address, "GET", PATH, "")?;
         let sample = parse(&text);
         if status != 200 || sample.cores.is_empty() {
             return Err(format!("{address}{PATH} counts no entries (status {status})"));

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
@@ -13,10 +13,10 @@ use self::case::Case;
 use self::report::Row;
 use self::run::{Bench, Label};
 use crate::Outcome;
+use crate::call::Caller;
 use crate::kafka::OwnCluster;
 use crate::process::stay_on;
 
-mod call;
 mod case;
 mod figures;
 mod gateway;
@@ -35,6 +35,8 @@ mod watch;
 
 /// Where configurations, logs and results go.
 const PLACE: &str = "target/faults";
+/// What the gateway is called with.
+const CALLER: Caller = Caller { key: "faults-only", limit: Duration::from_secs(5) };
 /// From the first port to Kafka's.
 const KAFKA_STEP: u16 = 100;
 /// Seconds of a run, unless said otherwise.
