@@ -1,6 +1,6 @@
 //! From a sealed batch to its outcome: a partition, a leader, an identity, a request; and what the answer does.
 
-use super::spill::stored;
+use super::spill::{placed, stored};
 use super::{Ending, Shipper};
 use crate::base::Mono;
 use crate::kafka::codec::answers;
@@ -17,7 +17,6 @@ use crate::kafka::retry::{self, Backoff, Verdict};
 use crate::kafka::ring::{Attempt, SlotMemory, State};
 use crate::kafka::slot;
 use crate::kafka::stats::LostReason;
-use crate::kafka::stored::Stored;
 
 /// Bytes below which a learnt limit of batches does not fall.
 const BATCH_BYTES_MIN: usize = 1024;
@@ -82,8 +81,7 @@ impl<M: SlotMemory> Shipper<M> {
             };
             // Also if this process ends before it is sent: otherwise it could follow, in that partition, what came after it.
             let slot = self.ring.slot_mut(id);
-            let account = lane.account(slot.batch.number);
-            let account = Stored { sealed: slot.batch.whole, partition: Some(partition), ..account };
+            let account = placed(lane.account(slot.batch.number), &slot.batch, partition);
             slot::restate(slot.memory.bytes_mut(), &account);
             if let Some(queue) = lane.queue(partition) {
                 queue.batches.push_back(id);
@@ -169,10 +167,7 @@ impl<M: SlotMemory> Shipper<M> {
     /// A part of a batch is resolved: whoever goes on with the rest must know, be it through the spool or after a crash.
     fn part_is_resolved(&mut self, index: usize, at: usize, id: SlotId) {
         let slot = self.ring.slot_mut(id);
-        let batch = &slot.batch;
-        let account = self.lanes[index].account(batch.number);
-        let (skip, partition) = (batch.skip_entries, Some(at as i32));
-        let account = Stored { sealed: batch.whole, partition, skip, ..account };
+        let account = placed(self.lanes[index].account(slot.batch.number), &slot.batch, at as i32);
         slot::restate(slot.memory.bytes_mut(), &account);
     }
 

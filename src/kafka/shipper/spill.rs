@@ -30,20 +30,22 @@ const SPOOL_RETRY_MS: u64 = 500;
 /// Reads of one frame that fail before its entries are given up.
 const LOAD_TRIES: u32 = 5;
 
+/// What must be known of a batch that has a partition: what of it is resolved is not sent again. `account` is how its account began.
+pub(super) fn placed(account: Stored, batch: &Batch, partition: i32) -> Stored {
+    Stored { sealed: batch.whole, partition: Some(partition), skip: batch.skip_entries, ..account }
+}
+
 /// What must be known of a batch that is about to be sent if this process ends then; `account` is how its account began.
 pub(super) fn stored(account: Stored, batch: &Batch) -> Stored {
     let Some(attempt) = batch.attempt else { return account };
     Stored {
-        sealed: batch.whole,
-        partition: Some(attempt.partition),
-        skip: batch.skip_entries,
         part: batch.part_entries,
         identity: batch.identity,
         topic_id: attempt.topic_id,
         scan_from: attempt.scan_from,
         cluster: attempt.cluster,
         sent: true,
-        ..account
+        ..placed(account, batch, attempt.partition)
     }
 }
 
