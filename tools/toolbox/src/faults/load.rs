@@ -214,7 +214,8 @@ impl Client {
 
     /// Sends one request and reads its response. False: the connection is not to be used again.
     fn exchange(&self, open: &mut Connection, sequence: u32) -> (Fate, bool) {
-        let request = format!("GET /id/{}-{sequence} HTTP/1.1\r\nHost: {}\r\n\r\n", open.number, self.shared.target);
+        let (path, number, target) = (self.pace.path(), open.number, &self.shared.target);
+        let request = format!("GET {path}{number}-{sequence} HTTP/1.1\r\nHost: {target}\r\n\r\n");
         if open.stream.write_all(request.as_bytes()).is_err() {
             return (Fate::Cut, false);
         }
