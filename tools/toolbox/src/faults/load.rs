@@ -296,6 +296,21 @@ mod tests {
         assert_eq!(read_response(b"HTTP/1.1 200 OK\r\n\r\nab"), Some(Response::Broken));
     }
 
+    #[test]
+    fn a_slow_client_asks_for_what_is_slow() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let target = listener.local_addr().expect("bound");
+        let load = Load::start(target, 1, 100, 1).expect("starts");
+        let mut asked = std::collections::BTreeSet::new();
+        for mut stream in listener.incoming().flatten().take(2) {
+            let mut request = [0; 512];
+            let length = stream.read(&mut request).expect("a request");
+            asked.insert(String::from_utf8_lossy(&request[..length]).split('/').nth(1).unwrap_or_default().to_owned());
+        }
+        drop(load);
+        assert_eq!(asked, ["id".to_owned(), "slow".to_owned()].into());
+    }
+
     /// Answers the first request of each connection whole and ends the second in the middle.
     fn half_server() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
