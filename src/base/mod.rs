@@ -2,6 +2,7 @@
 
 pub mod counters;
 pub mod fault;
+pub mod hash;
 pub mod limits;
 pub mod time;
 

@@ -115,7 +115,7 @@ fn list(path: &Path, now_ms: i64, out: &mut impl Write) -> io::Result<()> {
         row.bytes += bytes.len() as u64;
         for frame in scan(id, &bytes).frames.iter().filter(|frame| !frame.stored.done) {
             row.batches += 1;
-            row.entries += frame.stored.sealed.entries.saturating_sub(frame.stored.skip);
+            row.entries += frame.stored.entries_left();
             let made_ms = frame.stored.sealed.base_timestamp_ms;
             row.oldest_ms = Some(row.oldest_ms.map_or(made_ms, |oldest| oldest.min(made_ms)));
         }
@@ -124,10 +124,7 @@ fn list(path: &Path, now_ms: i64, out: &mut impl Write) -> io::Result<()> {
     let mut table = vec![head];
     for ((lane, origin), row) in &rows {
         let (topic, kafka) = match read_lane(path, *lane) {
-            Ok((sink, spec)) => {
-                let list: Vec<String> = sink.bootstrap.iter().map(|(host, port)| format!("{host}:{port}")).collect();
-                (spec.topic, list.join(","))
-            }
+            Ok((sink, spec)) => (spec.topic, sink.broker_list()),
             Err(_) => ("?".to_owned(), "not in the registry".to_owned()),
         };
         let start = format!("{:016x}-{}", origin.start, origin.core);

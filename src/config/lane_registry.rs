@@ -7,15 +7,13 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::base::hash::fnv1a;
 use crate::kafka::{
     Acks, Batching, Compression, Credentials, LaneSpec, Mode, Overflow, Partitioner, Security, SinkId, SinkSpec,
 };
 
 /// Of the text's form.
 const VERSION: u64 = 1;
-/// FNV-1a, 64 bits.
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
 /// A [`LaneSpec`] without the sink's number, which means something within one shipper only.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +50,6 @@ impl StoredLane {
 /// The number of a lane: the same in every build and process; never 0.
 pub fn key(sink: &SinkSpec, lane: &StoredLane) -> u64 {
     fnv1a(encode(sink, lane).as_bytes()).max(1)
-}
-
-/// A hash that is the same in every build and process.
-pub fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
 }
 
 /// A lane as text.

@@ -118,7 +118,7 @@ impl SinkFigures {
 /// could be found from its hash). `taken` are the labels of sinks that this core has: two that differ in a password alone are
 /// numbered.
 pub fn label(spec: &SinkSpec, taken: &[&str]) -> String {
-    let mut label = spec.bootstrap.iter().map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>().join(",");
+    let mut label = spec.broker_list();
     let is_cut = label.len() > LABEL_LIST_BYTES;
     let rest = rest(spec, &label);
     if is_cut {

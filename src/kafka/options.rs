@@ -191,6 +191,12 @@ impl SinkSpec {
         }
     }
 
+    /// Its bootstrap brokers as people write them: `host:port,host:port`.
+    pub fn broker_list(&self) -> String {
+        let list: Vec<String> = self.bootstrap.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+        list.join(",")
+    }
+
     /// The same without credentials and TLS: what may be written down, and by which records find their way again after a password
     /// was changed.
     #[must_use]

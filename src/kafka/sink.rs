@@ -8,6 +8,7 @@ use super::options::{Acks, Mode, SinkSpec};
 use super::sasl::Salted;
 use super::security::Credentials;
 use crate::base::Mono;
+use crate::base::hash::fnv1a;
 use crate::base::limits::IN_FLIGHT_BATCHES;
 
 /// What is wrong with a sink, as far as it was said.
@@ -108,16 +109,14 @@ impl Sink {
 
     /// The bootstrap list, for a line of the log.
     pub fn name(&self) -> String {
-        let list: Vec<String> = self.spec.bootstrap.iter().map(|(host, port)| format!("{host}:{port}")).collect();
-        list.join(",")
+        self.spec.broker_list()
     }
 }
 
-/// A cluster's id as a number that stays (FNV-1a, 64 bits, folded to 32 so that it takes four bytes beside a batch): whether a batch
+/// A cluster's id as a number that stays (FNV-1a, 64 bits, folded to 32): whether a batch
 /// was sent to this cluster shows by it. Never 0.
 pub fn cluster_hash(id: &str) -> u64 {
-    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    let hash = id.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, mix);
+    let hash = fnv1a(id.as_bytes());
     (hash >> 32 ^ hash & 0xffff_ffff).max(1)
 }
 

@@ -250,10 +250,7 @@ impl Store {
 
 impl Live {
     const fn of(stored: &Stored) -> Self {
-        Self {
-            entries: stored.sealed.entries.saturating_sub(stored.skip),
-            made_ms: Some(stored.sealed.base_timestamp_ms),
-        }
+        Self { entries: stored.entries_left(), made_ms: Some(stored.sealed.base_timestamp_ms) }
     }
 }
 

@@ -200,14 +200,12 @@ impl Ship {
         let unnamed = self.unnamed.borrow();
         let said = self.unnamed_said.replace(!unnamed.is_empty());
         for left in unnamed.iter().filter(|_| !said) {
-            let brokers: Vec<String> =
-                left.sink.bootstrap.iter().map(|(host, port)| format!("{host}:{port}")).collect();
             log::warn!(
                 "core {}: topic {} at {}: {} batches of an earlier run wait in the spool for credentials, which are not kept \
                  on disk: no kafka-logger names these brokers, user and topic any more",
                 self.core,
                 left.spec.topic,
-                brokers.join(","),
+                left.sink.broker_list(),
                 left.frames.len()
             );
         }

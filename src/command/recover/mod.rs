@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::base::hash::fnv1a;
 use crate::config::file::{KeepConfig, RingPlace};
 use crate::io::files;
 use crate::io::ring_memory::RING_EXTENSION;
@@ -188,7 +189,7 @@ fn ring_directory(place: &RingPlace, data_dir: &str, found: &mut Recovered) -> O
 fn default_ring(data_dir: &str) -> PathBuf {
     // Not canonicalize: what does not exist at the first start would have another name at the second.
     let path: PathBuf = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.into()).components().collect();
-    let hash = crate::config::lane_registry::fnv1a(path.as_os_str().as_encoded_bytes());
+    let hash = fnv1a(path.as_os_str().as_encoded_bytes());
     Path::new(SHARED_MEMORY).join(format!("tollgate-{hash:016x}"))
 }
 

@@ -108,7 +108,7 @@ fn left(spool: &Path, board: &Board) -> Vec<Rest> {
     for id in segments(spool) {
         let Ok(bytes) = fs::read(spool.join(id.path())) else { continue };
         for frame in scan(id, &bytes).frames.iter().filter(|frame| !frame.stored.done && !frame.void) {
-            *entries.entry(id.lane).or_default() += frame.stored.sealed.entries.saturating_sub(frame.stored.skip);
+            *entries.entry(id.lane).or_default() += frame.stored.entries_left();
         }
     }
     let (_, snapshot) = board.current();
@@ -121,13 +121,12 @@ fn left(spool: &Path, board: &Board) -> Vec<Rest> {
             why: "the lane's file in lanes/ is missing or cannot be read",
         },
         Ok((sink, spec)) => {
-            let brokers: Vec<String> = sink.bootstrap.iter().map(|(host, port)| format!("{host}:{port}")).collect();
             let why = if spec.is_secured && !is_configured(lane) {
                 "it needs credentials, which are not kept on disk: no kafka-logger names these brokers, user and topic any more"
             } else {
                 "Kafka did not take them in time"
             };
-            Rest { topic: spec.topic, kafka: brokers.join(","), entries, why }
+            Rest { topic: spec.topic, kafka: sink.broker_list(), entries, why }
         }
     };
     entries.into_iter().map(rest).collect()
