@@ -309,6 +309,7 @@ fn settings(config: &FileConfig, driver: Driver, bound: &[Vec<TcpListener>]) -> 
         },
         admin_socket: None,
         server: server.into(),
+        via: own.via.as_deref().map(Into::into),
         show_upstream_status: http.show_upstream_status,
         real_ip_header: http.real_ip_header.as_deref().map(Into::into),
         real_ip_from: http.real_ip_from.clone().into(),

@@ -86,6 +86,7 @@ pub(super) enum Known {
     Connection,
     Expect,
     Upgrade,
+    MaxForwards,
     /// `Content_Length`, `Transfer_Encoding`: CGI and WSGI give both spellings one name.
     Disguised,
     Other,
@@ -99,6 +100,7 @@ pub(super) fn known(name: &[u8]) -> Known {
         6 if is(b"expect") => Known::Expect,
         7 if is(b"upgrade") => Known::Upgrade,
         10 if is(b"connection") => Known::Connection,
+        12 if is(b"max-forwards") => Known::MaxForwards,
         14 if is(b"content-length") => Known::ContentLength,
         14 if is(b"content_length") => Known::Disguised,
         17 if is(b"transfer-encoding") => Known::TransferEncoding,

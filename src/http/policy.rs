@@ -12,6 +12,8 @@ use super::write::HeadWriter;
 /// Asks the client for the body it holds back (RFC 9110 §15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
+const MAX_FORWARDS: &[u8] = b"Max-Forwards";
+
 /// How far the forwarding fields of the peer are believed (APISIX-COMPAT §9.1, `apisix.trusted_addresses`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PeerTrust {
@@ -124,9 +126,13 @@ pub fn write_request(out: &mut Vec<u8>, bytes: &[u8], head: &RequestHead, forwar
         writer.line(b"Connection", b"upgrade");
         writer.line(b"Upgrade", b"websocket");
     }
+    if let Some(left) = head.max_forwards {
+        writer.number(MAX_FORWARDS, left.saturating_sub(1));
+    }
     for (name, value) in head.fields.iter(bytes) {
         let passes = match fate_in_request(name) {
             Fate::Pass => true,
+            Fate::IfFree => head.max_forwards.is_none(),
             Fate::IfChunked => head.body == BodyLength::Chunked,
             Fate::IfTrusted => forward.peer.trust == PeerTrust::Trusted,
             Fate::Ours | Fate::Hop => false,
@@ -203,6 +209,8 @@ enum Fate {
     IfChunked,
     /// Passes from a trusted peer only.
     IfTrusted,
+    /// Max-Forwards: passes unless it counts, then ours stands in its place.
+    IfFree,
 }
 
 /// Compares a field's name, `_` and `-` alike: CGI and WSGI give both spellings one name, so neither may stand beside ours.
@@ -221,6 +229,7 @@ fn fate_in_request(name: &[u8]) -> Fate {
         6 if is(b"expect") => Fate::Hop,
         9 if is(b"forwarded") => Fate::IfTrusted,
         9 if is(b"x-real-ip") => Fate::Ours,
+        12 if is(b"max-forwards") => Fate::IfFree,
         15 if is(b"x-forwarded-for") => Fate::Ours,
         16 if is(b"x-forwarded-host") || is(b"x-forwarded-port") => Fate::Ours,
         17 if is(b"x-forwarded-proto") => Fate::Ours,
@@ -342,7 +351,7 @@ fn response_field_passes(bytes: &[u8], head: &ResponseHead, respond: &Respond<'_
     let passes = match fate_in_response(name) {
         Fate::Pass => respond.upstream_status.is_none() || !name.eq_ignore_ascii_case(UPSTREAM_STATUS),
         Fate::IfChunked => respond.framing.body == SentBody::Chunked && head.body == ResponseBody::Chunked,
-        Fate::Ours | Fate::Hop | Fate::IfTrusted => false,
+        Fate::Ours | Fate::Hop | Fate::IfTrusted | Fate::IfFree => false,
     };
     passes && !(head.framing.nominates && nominated(&head.fields, bytes, name))
 }

@@ -17,15 +17,15 @@ pub enum Content<'a> {
         /// The bytes.
         bytes: &'a [u8],
     },
-    /// Nothing, `Content-Length: 0`.
-    Empty,
+    /// Nothing but what is allowed: an answer to OPTIONS (RFC 9110 §9.3.7).
+    Allowed,
 }
 
 /// No route matched (APISIX-COMPAT §6.6).
 pub const ROUTE_NOT_FOUND: Content<'static> =
     Content::Body { media_type: b"text/plain; charset=utf-8", bytes: b"{\"error_msg\":\"404 Route Not Found\"}\n" };
 
-/// What a 405 of ours allows (RFC 9110 §15.5.6): it answers CONNECT.
+/// What a 405 of ours allows (RFC 9110 §15.5.6): it answers CONNECT, and TRACE that goes no further.
 const ALLOW: &[u8] = b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE";
 
 /// One reply of our own.
@@ -58,7 +58,7 @@ pub fn write_reply(out: &mut Vec<u8>, reply: &Reply<'_>, sent: &mut Fields) -> u
     let body: (&[u8], &[&[u8]]) = match &reply.content {
         Content::Page => (b"text/html; charset=utf-8", &page),
         Content::Body { media_type, bytes } => (media_type, std::slice::from_ref(bytes)),
-        Content::Empty => (b"", &[]),
+        Content::Allowed => (b"", &[]),
     };
     let mut head = HeadWriter { out, sent: Some(sent) };
     head.status_line(reply.status, reason);
@@ -69,7 +69,7 @@ pub fn write_reply(out: &mut Vec<u8>, reply: &Reply<'_>, sent: &mut Fields) -> u
     }
     head.number(b"Content-Length", body.1.iter().map(|part| part.len() as u64).sum());
     head.line(b"Connection", if reply.keep_alive { b"keep-alive" } else { b"close" });
-    if reply.status == 405 {
+    if reply.status == 405 || reply.content == Content::Allowed {
         head.line(b"Allow", ALLOW);
     }
     if let Some(upstream_status) = reply.upstream_status {
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn every_reply_is_a_response_whose_length_is_right() {
         for status in [200u16, 400, 404, 405, 408, 413, 414, 417, 431, 499, 500, 501, 502, 503, 504, 505, 599] {
-            for content in [Content::Page, Content::Empty, ROUTE_NOT_FOUND] {
+            for content in [Content::Page, Content::Allowed, ROUTE_NOT_FOUND] {
                 for head_only in [false, true] {
                     let one = Reply { keep_alive: status < 500, head_only, ..reply(status, content) };
                     let (text, head_len, sent) = written(&one);
@@ -230,7 +230,9 @@ mod tests {
         assert!(text.starts_with("HTTP/1.1 504 Gateway Time-out\r\n"));
         assert!(text.contains("Connection: close\r\nX-APISIX-Upstream-Status: 502, 504\r\n\r\n"));
         assert!(text.contains("<h1>504 Gateway Time-out</h1>") && text.contains("<center>tollgate</center>"));
-        assert!(written(&reply(405, Content::Page)).0.contains("\r\nAllow: GET"));
+        for (status, content) in [(405, Content::Page), (200, Content::Allowed)] {
+            assert!(written(&reply(status, content)).0.contains("\r\nAllow: GET"));
+        }
     }
 
     #[test]

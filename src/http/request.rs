@@ -8,7 +8,7 @@ use super::host;
 use super::limits::{HeadLimits, METHOD_BYTES};
 use super::lines::{Framing, Known, Line, Progress, field, known};
 use super::message::{Method, Parsed, Reject, Version};
-use super::syntax::{is_field_value, is_target, is_token, is_token_byte, trim};
+use super::syntax::{MAX_BODY_BYTES, content_length, is_field_value, is_target, is_token, is_token_byte, trim};
 
 /// How the end of a request's body is found (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +70,8 @@ pub struct RequestHead {
     pub expect_continue: bool,
     /// The Upgrade field's value if a 1.1 request without a body nominates it in Connection (RFC 9110 §7.8).
     pub upgrade: Option<Span>,
+    /// Max-Forwards of TRACE and OPTIONS: at 0 the request ends here (RFC 9110 §7.6.2). Of other methods it is a field like any other.
+    pub max_forwards: Option<u64>,
     /// Bytes of the head with its blank line, and with the empty line that may come before it (RFC 9112 §2.2).
     pub len: usize,
     progress: Progress,
@@ -246,6 +248,7 @@ fn take_field(bytes: &[u8], line: Range<usize>, limits: &HeadLimits, head: &mut 
             head.expects_other |= !field.value.of(bytes).eq_ignore_ascii_case(b"100-continue");
             Ok(())
         }
+        Known::MaxForwards => take_max_forwards(field.value.of(bytes), head),
         Known::Disguised => Err(Reject::bad("a framing field spelt with an underscore")),
         known => head.framing.take(known, field, bytes),
     }
@@ -261,6 +264,18 @@ fn take_host(bytes: &[u8], field: Field, head: &mut RequestHead) -> Result<(), R
     }
     // Absolute-form decides; the field is dropped (RFC 9112 §3.2.2), but must still be one.
     host::split(value).map(|_| ()).ok_or(Reject::bad("a malformed host"))
+}
+
+/// A number that is larger than ours is as good as ours (RFC 9110 §7.6.2); two of them, or none, would be read differently.
+fn take_max_forwards(value: &[u8], head: &mut RequestHead) -> Result<(), Reject> {
+    if !matches!(head.method_kind, Method::Trace | Method::Options) {
+        return Ok(());
+    }
+    if head.max_forwards.is_some() || value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Reject::bad("Max-Forwards is not one number"));
+    }
+    head.max_forwards = Some(content_length(value).unwrap_or(MAX_BODY_BYTES));
+    Ok(())
 }
 
 /// What all lines together mean.

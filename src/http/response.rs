@@ -27,7 +27,7 @@ pub enum ResponseBody {
 pub struct Asked {
     /// The request's method.
     pub method: Method,
-    /// True if the request went out with an Upgrade field: only then 101 is an answer.
+    /// True if the request went out with `Upgrade: websocket`: only then 101 is an answer, and to that only.
     pub upgrade: bool,
 }
 
@@ -93,7 +93,7 @@ pub fn parse_response(
         }
     }
     head.len = head.progress.at;
-    conclude(asked, head)?;
+    conclude(bytes, asked, head)?;
     Ok(Parsed::Complete)
 }
 
@@ -140,7 +140,7 @@ fn take_field(bytes: &[u8], line: Range<usize>, limits: &HeadLimits, head: &mut 
 }
 
 /// What all lines together mean (RFC 9112 §6.3).
-fn conclude(asked: Asked, head: &mut ResponseHead) -> Result<(), Malformed> {
+fn conclude(bytes: &[u8], asked: Asked, head: &mut ResponseHead) -> Result<(), Malformed> {
     let framing = head.framing;
     let is_11 = head.version == Version::Http11;
     framing.check()?;
@@ -152,7 +152,7 @@ fn conclude(asked: Asked, head: &mut ResponseHead) -> Result<(), Malformed> {
         if promises_body {
             return Err(Malformed { reason: "an interim response with a body" });
         }
-        return conclude_informational(asked, head);
+        return conclude_informational(bytes, asked, head);
     }
     head.declared_length = framing.length;
     head.keep_alive = !framing.close && (is_11 || framing.keep_alive);
@@ -167,7 +167,7 @@ fn conclude(asked: Asked, head: &mut ResponseHead) -> Result<(), Malformed> {
     Ok(())
 }
 
-fn conclude_informational(asked: Asked, head: &mut ResponseHead) -> Result<(), Malformed> {
+fn conclude_informational(bytes: &[u8], asked: Asked, head: &mut ResponseHead) -> Result<(), Malformed> {
     if head.status != 101 {
         head.keep_alive = true;
         return Ok(());
@@ -177,7 +177,8 @@ fn conclude_informational(asked: Asked, head: &mut ResponseHead) -> Result<(), M
     }
     head.upgrade = head.framing.upgrade;
     match head.upgrade {
-        Some(_) => Ok(()),
+        Some(value) if value.of(bytes).eq_ignore_ascii_case(b"websocket") => Ok(()),
+        Some(_) => Err(Malformed { reason: "101 to another protocol than was asked for" }),
         None => Err(Malformed { reason: "101 without Upgrade" }),
     }
 }

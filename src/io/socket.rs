@@ -134,6 +134,14 @@ impl Writer {
         self.write_range(buffer, 0, end).await
     }
 
+    /// Says that nothing more will be sent.
+    ///
+    /// # Errors
+    /// What the kernel said: the peer is gone.
+    pub async fn finish(&mut self) -> io::Result<()> {
+        self.0.shutdown().await
+    }
+
     /// Sends `start..end` of `buffer` and gives it back.
     pub async fn write_range<B: IoBuf>(&mut self, mut buffer: B, mut start: usize, end: usize) -> (io::Result<()>, B) {
         while start < end {

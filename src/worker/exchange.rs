@@ -50,6 +50,7 @@ pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) ->
     let after = match route.map(|route| (route, route.upstream)) {
         None => answer_with(core, client, scratch, 404, ROUTE_NOT_FOUND).await,
         Some((_, RouteUpstream::Missing(status))) => answer(core, client, scratch, status).await,
+        Some(_) if scratch.request.max_forwards == Some(0) => answer_as_last(core, client, scratch).await,
         Some((route, RouteUpstream::Index(index))) => proxy::run(core, client, scratch, &live, route, index).await,
     };
     if !scratch.tail.is_held() {
@@ -130,6 +131,15 @@ fn start_captures(core: &Core, scratch: &mut Scratch, captures: Captures) {
 /// Answers for the gateway itself, with the page of the status.
 pub async fn answer(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch, status: u16) -> After {
     answer_with(core, client, scratch, status, Content::Page).await
+}
+
+/// The request was to go no further than here (RFC 9110 §7.6.2). We trace nothing: what a request carries is not to be shown to scripts.
+async fn answer_as_last(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) -> After {
+    let (status, content) = match scratch.request.method_kind {
+        Method::Options => (200, Content::Allowed),
+        _ => (405, Content::Page),
+    };
+    answer_with(core, client, scratch, status, content).await
 }
 
 async fn answer_with(

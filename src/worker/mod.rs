@@ -17,6 +17,7 @@ mod settings;
 mod ship;
 pub mod spool;
 mod transfer;
+mod tunnel;
 mod upload;
 mod waiters;
 

@@ -156,7 +156,8 @@ async fn attempt(
     scratch.facts.connect_ns = Some(core.clock.mono().ns_since(began));
     upstream.requests += 1;
     write_head(core, client, scratch, plan, node);
-    let course = Course::new(plan.route.timeouts, began);
+    let mut course = Course::new(plan.route.timeouts, began);
+    course.may_switch = plan.route.enable_websocket && scratch.request.asks_websocket(&client.input);
     let done = transfer(core, client, scratch, &mut upstream, &course).await;
     scratch.facts.response_ns = Some(core.clock.mono().ns_since(began));
     let (after, reusable) = done?;
@@ -206,9 +207,9 @@ fn write_head(core: &Core, client: &Client, scratch: &mut Scratch, plan: &Plan<'
         },
         peer: client.as_peer(core),
         forwarded: client.forwarded(core, &scratch.request),
-        upgrade: Upgrade::Drop,
+        upgrade: if plan.route.enable_websocket { Upgrade::WebSocket } else { Upgrade::Drop },
         target: None,
-        via: None,
+        via: core.settings.via.as_deref().map(str::as_bytes),
     };
     scratch.head_up.clear();
     policy::write_request(&mut scratch.head_up, &client.input, &scratch.request, &forward);

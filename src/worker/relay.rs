@@ -61,7 +61,7 @@ impl Download<'_> {
     /// # Errors
     /// Whose side broke, after the head may have been sent.
     pub async fn run(
-        mut self,
+        &mut self,
         head: &mut Vec<u8>,
         first: &[u8],
         body: ResponseBody,

@@ -47,6 +47,8 @@ pub struct Settings {
     pub admin_socket: Option<Arc<Path>>,
     /// The value of `Server`.
     pub server: Arc<str>,
+    /// Our name in Via; `None`: none from us.
+    pub via: Option<Arc<str>>,
     /// Say the upstream's status in every proxied answer.
     pub show_upstream_status: bool,
     /// The header that a trusted proxy puts the client's address in, lower case.

@@ -11,6 +11,7 @@ use super::pool::UpstreamConnection;
 use super::proxy::note_status;
 use super::relay::{Capture, Download};
 use super::scratch::Scratch;
+use super::tunnel::{self, End};
 use super::upload::{Upload, Uploaded};
 use crate::base::Mono;
 use crate::base::fault::{Fault, Kind, Side};
@@ -41,6 +42,8 @@ pub struct Failed {
 pub struct Course {
     /// Its bounds.
     pub timeouts: Timeouts,
+    /// The request went out as a WebSocket handshake: 101 is an answer.
+    pub may_switch: bool,
     began: Mono,
     /// Part of an answer went to the client.
     head_sent: Cell<bool>,
@@ -59,6 +62,7 @@ impl Course {
     pub const fn new(timeouts: Timeouts, began: Mono) -> Self {
         Self {
             timeouts,
+            may_switch: false,
             began,
             head_sent: Cell::new(false),
             discard: Cell::new(false),
@@ -148,18 +152,51 @@ impl<'a> Directions<'a> {
         Self { course, client_deadline, client_fd, upstream_fd, up, head_up, first, body, down }
     }
 
-    /// Without a body: the head up, then the answer down.
-    async fn in_turn(self) -> (Result<Answered, Fault>, Uploaded) {
-        let uploaded = self.up.run(self.head_up, self.first, self.body).await;
-        match uploaded.fault {
-            Some(fault) => (Err(fault), uploaded),
-            None => (self.down.run().await, uploaded),
+    /// Without a body: the head up, then the answer down, and what follows it if that was a 101.
+    async fn in_turn(mut self) -> (Result<Answered, Fault>, Uploaded) {
+        let mut uploaded = self.up.run(self.head_up, self.first, self.body).await;
+        if let Some(fault) = uploaded.fault {
+            return (Err(fault), uploaded);
         }
+        let ended = self.down.run().await;
+        if ended.as_ref().is_ok_and(|answered| answered.switched) {
+            uploaded.sent_bytes += self.tunnel().await;
+        }
+        (ended, uploaded)
+    }
+
+    /// Relays what the two sides say to each other after a 101. Gives the number of bytes that went up.
+    async fn tunnel(&mut self) -> u64 {
+        let (core, timeouts) = (self.up.core, self.course.timeouts);
+        let Answer { relay, response, upstream_in, .. } = &mut self.down;
+        // From here on a client that sends nothing more may still listen.
+        self.client_deadline.watch_for(None);
+        let client = End {
+            reader: self.up.reader,
+            writer: relay.writer,
+            deadline: self.client_deadline,
+            fd: self.client_fd,
+            send_ms: core.settings.send_timeout_ms,
+        };
+        let upstream = End {
+            reader: relay.reader,
+            writer: self.up.writer,
+            deadline: relay.upstream_deadline,
+            fd: self.upstream_fd,
+            send_ms: timeouts.send_ms,
+        };
+        let from_upstream = &upstream_in[response.len..];
+        let moved = tunnel::run(core, client, upstream, self.first, from_upstream, timeouts.read_ms).await;
+        let facts = &mut *relay.facts;
+        facts.sent_bytes += moved.down;
+        facts.sent_body_bytes += moved.down;
+        facts.upstream_received_bytes += moved.down;
+        moved.up
     }
 
     /// With a body: the upstream may answer while it still comes.
     async fn at_once(self) -> (Result<Answered, Fault>, Uploaded) {
-        let Self { course, client_deadline, client_fd, upstream_fd, up, head_up, first, body, down } = self;
+        let Self { course, client_deadline, client_fd, upstream_fd, mut up, head_up, first, body, mut down } = self;
         let is_held = down.relay.tail.is_held();
         let whole = Cell::new(false);
         let up = async {
@@ -197,6 +234,8 @@ impl<'a> Directions<'a> {
 
 /// What was agreed on when an answer's last byte was sent.
 struct Answered {
+    /// It was a 101: what follows is no HTTP.
+    switched: bool,
     /// The client's connection may carry another request.
     keep_client: bool,
     /// The upstream's connection stands exactly behind the answer.
@@ -258,21 +297,27 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    async fn run(mut self) -> Result<Answered, Fault> {
+    async fn run(&mut self) -> Result<Answered, Fault> {
         self.head().await?;
         let framing = self.frame();
         self.write_head(framing);
+        if self.response.status == 101 {
+            self.course.head_sent.set(true);
+            self.relay.send_at_once(self.head_down).await?;
+            return Ok(Answered { switched: true, keep_client: false, keep_upstream: false });
+        }
         let outgoing = if framing.body == SentBody::Chunked { Outgoing::Chunked } else { Outgoing::Raw };
         self.course.head_sent.set(true);
         self.relay.tail.ends_with_connection(framing.body == SentBody::Close);
         let first = &self.upstream_in[self.response.len..];
         let in_step = self.relay.run(self.head_down, first, self.response.body, outgoing).await?;
-        Ok(Answered { keep_client: framing.keep_alive, keep_upstream: in_step && self.response.keep_alive })
+        let keep_upstream = in_step && self.response.keep_alive;
+        Ok(Answered { switched: false, keep_client: framing.keep_alive, keep_upstream })
     }
 
     /// Reads until the final head is whole; interim ones go on to a client that knows them (RFC 9110 §15.2).
     async fn head(&mut self) -> Result<(), Fault> {
-        let asked = Asked { method: self.request.method_kind, upgrade: false };
+        let asked = Asked { method: self.request.method_kind, upgrade: self.course.may_switch };
         self.response.clear();
         loop {
             let parsed = response::parse_response(self.upstream_in, &HeadLimits::default(), asked, self.response)
@@ -314,7 +359,7 @@ impl Answer<'_> {
             date: &self.core.date(),
             upstream_status: told.then_some(self.relay.facts.upstream_status.as_bytes()),
             framing,
-            via: None,
+            via: settings.via.as_deref().map(str::as_bytes),
         };
         self.head_down.clear();
         policy::write_response(self.head_down, self.upstream_in, self.response, &respond, self.sent);

@@ -45,7 +45,7 @@ pub struct Uploaded {
 
 impl Upload<'_> {
     /// Sends `head`, then the body: first what stands in `first`, then what the client sends.
-    pub async fn run(mut self, head: &mut Vec<u8>, first: &[u8], body: BodyLength) -> Uploaded {
+    pub async fn run(&mut self, head: &mut Vec<u8>, first: &[u8], body: BodyLength) -> Uploaded {
         let mut done = Uploaded::default();
         done.fault = match body {
             BodyLength::None => self.send(head, &mut done).await.err(),

@@ -193,3 +193,52 @@ fn a_response_without_a_date_gets_ours() {
     std::thread::sleep(std::time::Duration::from_millis(1_300));
     assert_ne!(date(), first, "the clock goes on");
 }
+
+#[test]
+fn via_names_the_gateway_both_ways_another_name_can_be_chosen_and_none() {
+    let upstream = Upstream::start(|_| raw("HTTP/1.1 200 OK\r\nVia: 1.1 inner\r\nContent-Length: 2\r\n\r\nok"));
+    for (config, name) in [
+        (json!({}), Some("tollgate")),
+        (json!({"tollgate": {"via": "edge-1"}}), Some("edge-1")),
+        (json!({"tollgate": {"via": "none"}}), None),
+    ] {
+        let gateway = Gateway::start_with(&Setup::with(config));
+        gateway.admin().route("all", "/*", &[(&upstream.node(), 1)]);
+        let response = gateway.connect().exchange("GET / HTTP/1.0\r\nHost: a\r\nVia: 1.1 first\r\n\r\n");
+        let seen = upstream.seen().pop().expect("one");
+        let with = |before: &str, version: &str| {
+            let ours = name.map(|name| format!("{version} {name}"));
+            [before.to_owned()].into_iter().chain(ours).collect::<Vec<_>>()
+        };
+        assert_eq!(seen.headers.all("via"), with("1.1 first", "1.0"));
+        assert_eq!(response.headers.all("via"), with("1.1 inner", "1.1"));
+    }
+}
+
+#[test]
+fn max_forwards_is_counted_down_and_at_zero_the_request_ends_here() {
+    let upstream = Upstream::saying("there");
+    let gateway = Gateway::before(&upstream);
+    let ask = |method: &str, left: &str| {
+        let request = format!("{method} /a HTTP/1.1\r\nHost: a\r\nMax-Forwards: {left}\r\n\r\n");
+        gateway.connect().exchange(request)
+    };
+    for (method, left, passed_on) in [
+        ("OPTIONS", "7", "6"),
+        ("TRACE", "1", "0"),
+        ("OPTIONS", "99999999999999999999", "9223372036854775806"),
+        ("GET", "0", "0"),
+    ] {
+        assert_eq!(ask(method, left).text(), "there", "{method} {left}");
+        assert_eq!(upstream.seen().pop().expect("one").headers.all("max-forwards"), [passed_on], "{method} {left}");
+    }
+    let before = upstream.seen().len();
+    let here = ask("OPTIONS", "0");
+    assert_eq!((here.status, here.body.len(), here.headers.one("allow").is_some()), (200, 0, true));
+    let trace = ask("TRACE", "0");
+    assert_eq!((trace.status, trace.headers.one("allow").is_some()), (405, true));
+    for broken in ["", "-1", "1, 2", "x", "1\r\nMax-Forwards: 1"] {
+        assert_eq!(ask("OPTIONS", broken).status, 400, "{broken:?}");
+    }
+    assert_eq!(upstream.seen().len(), before, "nothing of these went on");
+}

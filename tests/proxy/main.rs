@@ -13,3 +13,4 @@ mod lifecycle;
 mod refused_requests;
 mod refused_responses;
 mod standalone;
+mod tunnels;

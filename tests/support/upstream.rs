@@ -22,6 +22,8 @@ pub enum Step {
     Reset,
     /// Answers nothing more until the peer goes away.
     Hang,
+    /// Sends back whatever comes, until the peer ends its side; then ends its own.
+    Echo,
 }
 
 /// When a request is handed to the test's answer.
@@ -169,7 +171,7 @@ fn serve(stream: TcpStream, connection: usize, shared: &Shared) -> std::io::Resu
         let steps = (shared.answer)(&request);
         shared.seen.lock().expect("no panic while it is held").push(request);
         for step in steps {
-            if !take(&step, reader.get_mut())? {
+            if !take(&step, &mut reader)? {
                 return Ok(());
             }
         }
@@ -178,7 +180,14 @@ fn serve(stream: TcpStream, connection: usize, shared: &Shared) -> std::io::Resu
 }
 
 /// Does one step. False if the connection is over.
-fn take(step: &Step, stream: &mut TcpStream) -> std::io::Result<bool> {
+fn take(step: &Step, reader: &mut BufReader<TcpStream>) -> std::io::Result<bool> {
+    if matches!(step, Step::Echo) {
+        let mut back = reader.get_ref().try_clone()?;
+        std::io::copy(reader, &mut back)?;
+        back.shutdown(Shutdown::Write)?;
+        return Ok(false);
+    }
+    let stream = reader.get_mut();
     match step {
         Step::Send(bytes) => stream.write_all(bytes)?,
         Step::Pause(time) => std::thread::sleep(*time),
@@ -190,6 +199,7 @@ fn take(step: &Step, stream: &mut TcpStream) -> std::io::Result<bool> {
             socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO))?;
             return Ok(false);
         }
+        Step::Echo => {}
         Step::Hang => {
             let mut nothing = [0; 1024];
             while std::io::Read::read(stream, &mut nothing)? > 0 {}

@@ -78,9 +78,6 @@ impl<'a, 'b> Routes<'a, 'b> {
         };
         let websocket = |value: &Value| field::flag(value, "enable_websocket");
         let enable_websocket = websocket(route).or_else(|| bound.service.and_then(websocket)).unwrap_or(false);
-        if enable_websocket {
-            said.push("enable_websocket: no effect in this version of Tollgate: Upgrade ends at the gateway".into());
-        }
         let all: Vec<LoggerIndex> = self.global_loggers.iter().chain(&loggers).copied().collect();
         self.specs.push(RouteSpec {
             names: names(id, route, bound.service),

@@ -236,8 +236,7 @@ fn a_service_gives_hosts_upstream_and_websocket_unless_the_route_has_its_own() {
     ];
     let Compiled { snapshot, problems, warnings, .. } = compiled(&all);
     assert_eq!(problems, []);
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].path == "routes/1" && warnings[0].text.starts_with("enable_websocket: no effect"));
+    assert_eq!(warnings, []);
     let one = found(&snapshot, "a.test", "/1").unwrap();
     assert!(one.enable_websocket);
     let names = (one.names.name.as_deref(), one.names.service_id.as_deref(), one.names.service_name.as_deref());

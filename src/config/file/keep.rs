@@ -5,8 +5,8 @@ use super::tree::Section;
 use crate::base::limits;
 use crate::spool::Fsync;
 
-/// The word for "not kept".
-const NONE: &str = "none";
+/// The word for "not kept", and for "not at all" elsewhere.
+pub const NONE: &str = "none";
 /// Bytes of the smallest spool.
 const SPOOL_BYTES_LEAST: u64 = 1024 * 1024;
 /// Bytes of the largest spool.

@@ -200,6 +200,8 @@ pub struct TollgateConfig {
     pub shutdown_timeout_ms: u64,
     /// `body_capture_bytes`: bodies held for logging, per core. Default [`crate::base::limits::BODY_CAPTURE_BYTES`].
     pub body_capture_bytes: usize,
+    /// `via`: our name in the Via field of requests and responses; `None` (`none` in the file): no Via from us. Default `tollgate`.
+    pub via: Option<String>,
     /// `max_connections`: client connections per core; 0 is no limit of our own. Default 0.
     pub max_connections: usize,
     /// `kafka.*`, keys as the fields are called. `seed` and `nonce_key` stay 0: the shell sets them. `record_headers` (default true) becomes

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::tree::{Section, shown};
 use super::{CertificateFiles, Driver, TollgateConfig};
 use crate::base::limits;
+use crate::http::syntax::is_token;
 use crate::kafka::ShipperOptions;
 use crate::kafka::trace::Stream;
 
@@ -41,10 +42,21 @@ pub fn tollgate(tollgate: &Section<'_>, nginx: &Section<'_>) -> TollgateConfig {
             .bytes("body_capture_bytes", 0..=RING_BYTES_MOST, limits::BODY_CAPTURE_BYTES as u64)
             .try_into()
             .unwrap_or(usize::MAX),
+        via: via(tollgate),
         max_connections: tollgate.number("max_connections", 0..=10_000_000, 0),
         kafka: kafka(&kafka_section, slot_bytes),
         client_certificate: client_certificate(&kafka_section),
     }
+}
+
+/// The name that stands for us in Via (RFC 9110 §7.6.3: a token).
+fn via(tollgate: &Section<'_>) -> Option<String> {
+    let name = tollgate.text("via").unwrap_or_else(|| "tollgate".into());
+    if !is_token(name.as_bytes()) {
+        let text = format!("expected a name of letters, digits and !#$%&'*+-.^_`|~, or none; found {name:?}");
+        tollgate.wrong("via", text);
+    }
+    (name != super::keep::NONE).then_some(name)
 }
 
 fn hosts(section: &Section<'_>) -> BTreeMap<String, String> {
