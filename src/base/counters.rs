@@ -27,6 +27,8 @@ pub enum CounterKind {
 counters! {
     /// Connections accepted from clients.
     Accepted = "tollgate_connections_accepted_total", Counter;
+    /// Of these, connections handed to a core that had fewer.
+    HandedOver = "tollgate_connections_handed_over_total", Counter;
     /// Client connections open now.
     Open = "tollgate_connections_open", Gauge;
     /// Requests whose head was read.

@@ -16,6 +16,8 @@ pub const RELAY_BYTES: usize = 64 * 1024;
 pub const ADMIN_BODY_BYTES: usize = 1_572_864;
 /// Accepts outstanding per listener and core (PERFORMANCE §2.7).
 pub const ACCEPTS_PER_LISTENER: usize = 8;
+/// Accepted sockets that may wait for the core that they were handed to; more stay where they were accepted.
+pub const HANDED_WAITING: usize = 256;
 /// Connections that wait in the kernel before accept (`listen(2)`).
 pub const LISTEN_BACKLOG: i32 = 4096;
 /// Bytes of bodies held for logging, per core; over it a body is cut and counted.

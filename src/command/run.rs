@@ -23,7 +23,7 @@ use crate::kafka::ShipperOptions;
 use crate::kafka::security::NonceKey;
 use crate::kafka::trace::Stream;
 use crate::log::exchange::GatewayNames;
-use crate::worker::{self, Left, RecoveredLane, Settings, Start};
+use crate::worker::{self, Left, RecoveredLane, Settings, Spread, Start};
 
 /// How long a start waits for a port that is taken.
 const PORT_PATIENCE: Duration = Duration::from_secs(2);
@@ -250,9 +250,11 @@ fn spawn(
     settings: &Settings,
     alive: &Sender<()>,
 ) -> io::Result<Vec<JoinHandle<io::Result<Left>>>> {
+    let spread = Arc::new(Spread::new(ears.len()));
     let starts = ears.into_iter().zip(bound).enumerate().map(|(index, ((ear, recovered), listeners))| Start {
         index,
         board: Arc::clone(board),
+        spread: Arc::clone(&spread),
         ear,
         listeners,
         settings: settings.clone(),

@@ -203,6 +203,11 @@ impl Board {
         read(&post.counters, &sinks)
     }
 
+    /// Wakes one core.
+    pub fn ring(&self, core: usize) {
+        (self.cores[core].bell)();
+    }
+
     fn ring_all(&self) {
         for core in &self.cores {
             (core.bell)();

@@ -2,9 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
-use monoio::net::TcpListener;
+use monoio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Socket as RawSocket, Type};
 
 use super::socket::{Socket, shut_down};
@@ -49,6 +49,32 @@ pub fn probe(address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
+/// A connection of which nothing was read yet: it may still change the core.
+#[derive(Debug)]
+pub struct Accepted(TcpStream);
+
+impl Accepted {
+    /// For this core.
+    pub fn into_socket(self) -> Socket {
+        Socket::new(self.0)
+    }
+
+    /// For another core: no part of this core's runtime knows it any more.
+    pub fn into_fd(self) -> OwnedFd {
+        let fd = self.0.into_raw_fd();
+        // SAFETY: monoio has just given up the descriptor: it is open and nobody else closes it.
+        unsafe { OwnedFd::from_raw_fd(fd) }
+    }
+
+    /// What another core accepted, on this core's runtime. Its driver must be of the same kind.
+    ///
+    /// # Errors
+    /// When the runtime's driver refuses the descriptor.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        TcpStream::from_std(fd.into()).map(Self)
+    }
+}
+
 impl Listener {
     /// The listener on the core's own runtime.
     ///
@@ -63,9 +89,9 @@ impl Listener {
     ///
     /// # Errors
     /// What the kernel said; `InvalidInput` after [`Listener::stop`].
-    pub async fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
+    pub async fn accept(&self) -> io::Result<(Accepted, SocketAddr)> {
         let (stream, peer) = self.inner.accept().await?;
-        Ok((Socket::new(stream), peer))
+        Ok((Accepted(stream), peer))
     }
 
     /// No more connections: every outstanding accept returns an error.

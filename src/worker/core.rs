@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use super::scratch::Scratches;
 use super::settings::Settings;
 use super::ship::Ship;
 use super::spool::{RecoveredLane, Spool};
+use super::spread::{Handed, Spread};
 use crate::base::counters::{CoreCounters, Counter};
 use crate::base::limits;
 use crate::config::publish::{Board, Stage};
@@ -23,7 +24,7 @@ use crate::io::buffer::Buffers;
 use crate::io::clock::Clock;
 use crate::io::deadline::{Deadlines, TICK_MS};
 use crate::io::duplex::caught;
-use crate::io::listener::Listener;
+use crate::io::listener::{Accepted, Listener};
 use crate::io::ring_memory::{MappedSlot, RingHeader};
 use crate::io::{driver, process, ring_memory};
 use crate::kafka::Shipper;
@@ -46,6 +47,8 @@ pub struct Start {
     pub index: usize,
     /// Shared with every core and the control thread.
     pub board: Arc<Board>,
+    /// Shared with every core.
+    pub spread: Arc<Spread>,
     /// Its end of the bell.
     pub ear: BellEar,
     /// Bound and listening, one per configured address.
@@ -96,7 +99,7 @@ pub struct Core {
     pub(super) draining: Cell<bool>,
     /// The shutdown cuts what is under way: nothing is tried again.
     pub(super) cutting: Cell<bool>,
-    pub(super) open: Cell<usize>,
+    spread: Arc<Spread>,
     date: Cell<DateText>,
     next_serial: Cell<u64>,
     listeners: Vec<Listener>,
@@ -127,7 +130,7 @@ pub fn run(start: Start) -> io::Result<Left> {
 
 impl Core {
     fn new(start: Start) -> io::Result<(Rc<Self>, crate::io::bell::Ear)> {
-        let Start { index, board, ear, listeners, settings, recovered } = start;
+        let Start { index, board, spread, ear, listeners, settings, recovered } = start;
         let (clock, deadlines) = (Rc::new(Clock::default()), Rc::new(Deadlines::default()));
         let shipper = shipper(&settings, index)?;
         let spool = settings.spool.clone().map(|options| Spool::new(options, index, Rc::clone(&clock)));
@@ -158,7 +161,7 @@ impl Core {
             render_state: RefCell::default(),
             draining: Cell::new(false),
             cutting: Cell::new(false),
-            open: Cell::new(0),
+            spread,
             date: Cell::new(date),
             next_serial: Cell::new(1),
             listeners,
@@ -205,6 +208,7 @@ impl Core {
         for answer in self.board.take_answers(self.index) {
             self.ship.deliver(answer);
         }
+        self.adopt(self.spread.take(self.index));
     }
 
     /// Moves the coarse clock, sweeps deadlines and pools, publishes the counters.
@@ -234,7 +238,7 @@ impl Core {
     }
 
     fn publish_counters(&self, last: bool) {
-        self.counters.set(Counter::Open, self.open.get() as u64);
+        self.counters.set(Counter::Open, self.open() as u64);
         self.counters.set(Counter::Revision, self.lives.revision());
         self.ship.publish(last);
     }
@@ -242,7 +246,7 @@ impl Core {
     async fn accept(self: Rc<Self>, listener: usize) {
         while !self.draining.get() {
             match self.listeners[listener].accept().await {
-                Ok((socket, peer)) => self.admit(socket, peer, listener),
+                Ok((accepted, peer)) => self.place(accepted, peer, listener),
                 Err(_) if self.draining.get() => return,
                 Err(error) => {
                     // EMFILE, ENFILE, ENOMEM: the connection stays in the backlog until something closes.
@@ -253,12 +257,50 @@ impl Core {
         }
     }
 
-    fn admit(self: &Rc<Self>, socket: crate::io::socket::Socket, peer: std::net::SocketAddr, listener: usize) {
+    /// Client connections of this core, those on their way to it included.
+    fn open(&self) -> usize {
+        self.spread.open(self.index)
+    }
+
+    /// Serves a new connection, or hands it to a core that has clearly fewer.
+    fn place(self: &Rc<Self>, accepted: Accepted, peer: SocketAddr, listener: usize) {
         self.counters.add(Counter::Accepted, 1);
-        if self.open.get() >= self.settings.max_connections {
+        let Some(other) = self.spread.better_than(self.index) else {
+            self.spread.opened(self.index);
+            return self.admit(accepted, peer, listener);
+        };
+        match self.spread.hand(other, Handed { fd: accepted.into_fd(), peer, listener }) {
+            Ok(()) => {
+                self.counters.add(Counter::HandedOver, 1);
+                self.board.ring(other);
+            }
+            Err(handed) => {
+                self.spread.opened(self.index);
+                self.adopt(vec![handed]);
+            }
+        }
+    }
+
+    /// Serves what other cores accepted; it is counted already.
+    fn adopt(self: &Rc<Self>, handed: Vec<Handed>) {
+        for Handed { fd, peer, listener } in handed {
+            match Accepted::from_fd(fd) {
+                Ok(accepted) => self.admit(accepted, peer, listener),
+                Err(error) => {
+                    log::warn!("core {}: a connection could not be taken over: {error}", self.index);
+                    self.spread.closed(self.index);
+                }
+            }
+        }
+    }
+
+    /// Serves a connection that is counted already.
+    fn admit(self: &Rc<Self>, accepted: Accepted, peer: SocketAddr, listener: usize) {
+        if self.open() > self.settings.max_connections {
+            self.spread.closed(self.index);
             return;
         }
-        self.open.set(self.open.get() + 1);
+        let socket = accepted.into_socket();
         let core = Rc::clone(self);
         let listen_port = self.settings.listen_ports[listener];
         monoio::spawn(async move {
@@ -269,7 +311,7 @@ impl Core {
                     core.index
                 );
             }
-            core.open.set(core.open.get() - 1);
+            core.spread.closed(core.index);
         });
     }
 
@@ -279,6 +321,7 @@ impl Core {
         for listener in &self.listeners {
             listener.stop();
         }
+        self.adopt(self.spread.take_last(self.index));
         self.deadlines.end_resting();
         let timeout_ms = self.settings.shutdown_timeout_ms;
         let began = self.clock.mono();
@@ -293,14 +336,14 @@ impl Core {
         let leave = |core: &Self| core.board.stage() == Stage::Exit || core.clock.mono() >= deadline;
         let now = self.clock.now();
         self.ship.with(|shipper| shipper.drain(now));
-        while self.open.get() > 0 && !leave(&self) && self.clock.mono() < exchanges_until {
+        while self.open() > 0 && !leave(&self) && self.clock.mono() < exchanges_until {
             monoio::time::sleep(Duration::from_millis(5)).await;
         }
         if self.ship.waiters.count() > 0 {
             self.ship.waiters.end_all();
             self.wait_for_ends().await;
         }
-        if self.open.get() > 0 {
+        if self.open() > 0 {
             self.cut_exchanges().await;
         }
         self.pools.close();
@@ -323,7 +366,7 @@ impl Core {
 impl Core {
     /// Ends what would not end by itself, so that it is recorded before the flush.
     async fn cut_exchanges(&self) {
-        log::warn!("core {}: {} connections are cut: they did not end in time", self.index, self.open.get());
+        log::warn!("core {}: {} connections are cut: they did not end in time", self.index, self.open());
         self.cutting.set(true);
         self.deadlines.shut_down_all();
         self.ship.waiters.end_all();
@@ -333,7 +376,7 @@ impl Core {
     /// Gives exchanges that have every reason to end a moment to do so.
     async fn wait_for_ends(&self) {
         for _ in 0..CUT_LOOKS {
-            if self.open.get() == 0 {
+            if self.open() == 0 {
                 break;
             }
             monoio::time::sleep(Duration::from_millis(5)).await;

@@ -12,5 +12,6 @@ mod headers;
 mod lifecycle;
 mod refused_requests;
 mod refused_responses;
+mod spread;
 mod standalone;
 mod tunnels;
