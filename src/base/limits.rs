@@ -12,6 +12,8 @@ pub const CHUNK_LINE_BYTES: usize = 4 * 1024;
 pub const TRAILER_BYTES: usize = 8 * 1024;
 /// Bytes of one relay buffer: the most of a body that one direction of one exchange keeps in memory.
 pub const RELAY_BYTES: usize = 64 * 1024;
+/// Bytes of a request body, behind what came along with its head, that are kept for another try.
+pub const REPLAY_BYTES: usize = RELAY_BYTES;
 /// Bytes of an Admin API body: APISIX's 1.5 MiB (400).
 pub const ADMIN_BODY_BYTES: usize = 1_572_864;
 /// Accepts outstanding per listener and core (PERFORMANCE §2.7).

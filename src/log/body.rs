@@ -58,6 +58,11 @@ impl BodyCapture {
         self.limit_bytes = limit_bytes;
     }
 
+    /// Forgets what was kept: the body is read from its beginning once more, for another try.
+    pub fn restart(&mut self, budget: &mut CaptureBudget) {
+        self.begin(self.limit_bytes, budget);
+    }
+
     /// Takes what the limit and the budget allow of the body's next piece. Once something was left out, nothing more is taken.
     pub fn push(&mut self, piece: &[u8], budget: &mut CaptureBudget) {
         if self.cut != Cut::No {
@@ -133,6 +138,17 @@ mod tests {
         let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         writer.write_all(text).unwrap();
         writer.finish().unwrap()
+    }
+
+    #[test]
+    fn a_body_that_is_read_again_is_kept_once_and_gives_its_budget_back() {
+        let (mut budget, mut body) = (CaptureBudget::new(100), BodyCapture::default());
+        body.begin(5, &mut budget);
+        body.push(b"hello, world", &mut budget);
+        body.restart(&mut budget);
+        assert_eq!((budget.left_bytes(), body.cut()), (100, Cut::No));
+        body.push(b"hell", &mut budget);
+        assert_eq!((body.captured().bytes, budget.left_bytes()), (&b"hell"[..], 96));
     }
 
     #[test]

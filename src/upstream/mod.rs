@@ -7,4 +7,4 @@ mod roundrobin;
 
 pub use balancer::{Balancer, Balancing, Pick};
 pub use node::{Node, NodeSet};
-pub use retry::{Attempt, SentBody, Verdict, after_fault, tries_allowed};
+pub use retry::{Attempt, SentBody, Verdict, after_fault, may_be_followed, tries_allowed};

@@ -52,6 +52,12 @@ pub fn tries_allowed(retries: u32, nodes: usize) -> u32 {
     if nodes > 1 { tries.min(u32::try_from(nodes).unwrap_or(u32::MAX)) } else { tries }
 }
 
+/// True if a try that fails may be followed by another, time and the other nodes permitting: it must be harmless to send the request
+/// twice, and there must be a try left, or the connection's end at rest be no try.
+pub fn may_be_followed(method: &[u8], reused_connection: bool, tries: u32, allowed: u32) -> bool {
+    is_idempotent(method) && (reused_connection || tries < allowed)
+}
+
 /// What to do after `fault`.
 pub fn after_fault(fault: Fault, attempt: &Attempt<'_>) -> Verdict {
     if attempt.response_started || fault.side != Side::Upstream || attempt.body == SentBody::Gone {

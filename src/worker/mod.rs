@@ -12,6 +12,7 @@ mod pool;
 mod proxy;
 mod record;
 mod relay;
+mod replay;
 mod scratch;
 mod settings;
 mod ship;

@@ -13,11 +13,12 @@ use super::transfer::{Course, Failed, transfer};
 use crate::base::Mono;
 use crate::base::counters::Counter;
 use crate::base::fault::{Fault, Kind, Side};
+use crate::base::limits::REPLAY_BYTES;
 use crate::config::snapshot::{PassHost, RouteSpec, UpstreamIndex, UpstreamSpec};
 use crate::http::policy::{self, Forward, HostHeader, Upgrade};
 use crate::http::reply::{CLIENT_GONE, status_of, status_without_node};
 use crate::http::request::BodyLength;
-use crate::upstream::{Attempt, Pick, SentBody, Verdict, after_fault};
+use crate::upstream::{Attempt, Pick, SentBody, Verdict, after_fault, may_be_followed, tries_allowed};
 
 /// What every try of one request shares.
 struct Plan<'a> {
@@ -49,12 +50,13 @@ pub async fn run(
     let plan = Plan { route, spec, state, began: core.clock.mono() };
     let mut again = None;
     let mut tries = 0;
+    scratch.replay.begin(core);
     loop {
         let Some(node) = again.take().or_else(|| pick(core, &plan, scratch)) else {
             return answer(core, client, scratch, status_without_node(state.nodes.nodes().len())).await;
         };
         tries += 1;
-        let failed = match attempt(core, client, scratch, &plan, node).await {
+        let failed = match attempt(core, client, scratch, &plan, node, tries).await {
             Ok(after) => return after,
             Err(failed) => failed,
         };
@@ -106,11 +108,11 @@ async fn client_fault(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratc
 }
 
 fn verdict(core: &Core, client: &Client, scratch: &Scratch, plan: &Plan<'_>, failed: &Failed, tries: u32) -> Verdict {
-    let body = if body_is_here(client, scratch) { SentBody::Replayable } else { SentBody::Gone };
+    let body = if scratch.replay.is_gone() { SentBody::Gone } else { SentBody::Replayable };
     let attempt = Attempt {
         method: scratch.request.method.of(&client.input),
         body,
-        response_started: failed.head_sent,
+        response_started: failed.head_sent || failed.interim_sent,
         reused_connection: failed.reused && scratch.upstream_in.is_empty(),
         tries,
         nodes: plan.state.nodes.nodes().len(),
@@ -121,11 +123,11 @@ fn verdict(core: &Core, client: &Client, scratch: &Scratch, plan: &Plan<'_>, fai
     if core.cutting.get() { Verdict::GiveUp } else { after_fault(failed.fault, &attempt) }
 }
 
-/// True while the whole body still stands in the input buffer.
-fn body_is_here(client: &Client, scratch: &Scratch) -> bool {
-    match scratch.request.body {
+/// True if the body is certain to be here still when a try fails.
+const fn stays_here(body: BodyLength) -> bool {
+    match body {
         BodyLength::None => true,
-        BodyLength::Length(length) => length <= (client.input.len() - scratch.request.len) as u64,
+        BodyLength::Length(length) => length <= REPLAY_BYTES as u64,
         BodyLength::Chunked => false,
     }
 }
@@ -144,17 +146,21 @@ async fn attempt(
     scratch: &mut Scratch,
     plan: &Plan<'_>,
     node: usize,
+    tries: u32,
 ) -> Result<After, Failed> {
     let began = core.clock.mono();
-    begin(scratch, plan, node);
+    begin(core, scratch, plan, node);
     // A request that must not be sent twice needs a connection that is known to live.
-    let certain = !scratch.request.method_kind.is_idempotent() || !body_is_here(client, scratch);
+    let certain = !scratch.request.method_kind.is_idempotent() || !stays_here(scratch.request.body);
     let mut upstream = match plan.state.pools[node].take(core.deadlines.now_ms(), certain) {
         Some(connection) => connection,
         None => open(core, plan, node).await?,
     };
     scratch.facts.connect_ns = Some(core.clock.mono().ns_since(began));
     upstream.requests += 1;
+    let allowed = tries_allowed(plan.spec.retries, plan.state.nodes.nodes().len());
+    let method = scratch.request.method.of(&client.input);
+    scratch.replay.keep(may_be_followed(method, upstream.is_reused(), tries, allowed));
     write_head(core, client, scratch, plan, node);
     let mut course = Course::new(plan.route.timeouts, began);
     course.may_switch = plan.route.enable_websocket && scratch.request.asks_websocket(&client.input);
@@ -167,7 +173,8 @@ async fn attempt(
     Ok(after)
 }
 
-fn begin(scratch: &mut Scratch, plan: &Plan<'_>, node: usize) {
+fn begin(core: &Core, scratch: &mut Scratch, plan: &Plan<'_>, node: usize) {
+    scratch.request_body.restart(&mut core.capture_budget.borrow_mut());
     let facts = &mut scratch.facts;
     // The same node once more, after a connection that had died at rest, is not a second entry.
     if facts.node != Some(node) || scratch.tried.last() == Some(&node) {
@@ -185,7 +192,12 @@ async fn open(core: &Rc<Core>, plan: &Plan<'_>, node: usize) -> Result<UpstreamC
     let target = &plan.state.pools[node].target;
     UpstreamConnection::open(target, plan.route.timeouts.connect_ms, &core.deadlines).await.map_err(|error| {
         let kind = if error.kind() == std::io::ErrorKind::TimedOut { Kind::Timeout } else { Kind::Connect };
-        Failed { fault: Fault::new(Side::Upstream, kind).unseen(), head_sent: false, reused: false }
+        Failed {
+            fault: Fault::new(Side::Upstream, kind).unseen(),
+            head_sent: false,
+            interim_sent: false,
+            reused: false,
+        }
     })
 }
 

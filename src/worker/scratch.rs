@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use super::hold::Tail;
+use super::replay::Replay;
 use crate::base::time::Now;
 use crate::config::snapshot::LoggerIndex;
 use crate::http::fields::Fields;
@@ -86,6 +87,8 @@ pub struct Scratch {
     pub request_body: BodyCapture,
     /// The response body as far as a logger wants it.
     pub response_body: BodyCapture,
+    /// The request body as far as another try may need it.
+    pub replay: Replay,
     /// Nodes that were asked.
     pub tried: Vec<usize>,
     /// Loggers whose `_meta.filter` said no when the request came in.

@@ -33,8 +33,21 @@ pub struct Failed {
     pub fault: Fault,
     /// Part of an answer was sent to the client.
     pub head_sent: bool,
+    /// An interim response was.
+    pub interim_sent: bool,
     /// The connection had carried a request before.
     pub reused: bool,
+}
+
+/// What becomes of the part of a request's body that has not come yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// It goes to the upstream.
+    Goes,
+    /// The answer ended before it: it is thrown away.
+    Discarded,
+    /// The try failed and another may follow: that one reads on.
+    Waits,
 }
 
 /// One try: its bounds, and how far it has come.
@@ -47,8 +60,12 @@ pub struct Course {
     began: Mono,
     /// Part of an answer went to the client.
     head_sent: Cell<bool>,
-    /// The answer ended before the request's body: what still comes of it is thrown away.
-    pub discard: Cell<bool>,
+    /// An interim response did.
+    interim_sent: Cell<bool>,
+    /// What becomes of the rest of the request's body.
+    pub rest: Cell<Rest>,
+    /// Another try may follow this one, should it fail before an answer: the body so far is kept.
+    pub may_be_followed: Cell<bool>,
     /// The request is still on its way up.
     pub uploading: Cell<bool>,
     /// The answer is being waited for.
@@ -65,11 +82,21 @@ impl Course {
             may_switch: false,
             began,
             head_sent: Cell::new(false),
-            discard: Cell::new(false),
+            interim_sent: Cell::new(false),
+            rest: Cell::new(Rest::Goes),
+            may_be_followed: Cell::new(false),
             uploading: Cell::new(true),
             receiving: Cell::new(false),
             let_go: Cell::new(false),
         }
+    }
+}
+
+impl Course {
+    /// True if the rest of the body is for the next try, now that this one's answer `ended` so.
+    fn waits_after(&self, ended: &Result<Answered, Fault>) -> bool {
+        let is_upstreams = ended.as_ref().is_err_and(|fault| fault.side == Side::Upstream);
+        is_upstreams && self.may_be_followed.get() && !self.interim_sent.get() && !self.head_sent.get()
     }
 }
 
@@ -86,7 +113,10 @@ pub async fn transfer(
     course: &Course,
 ) -> Result<(After, bool), Failed> {
     let reused = upstream.is_reused();
-    let fail = |fault| Failed { fault, head_sent: course.head_sent.get(), reused };
+    let fail = |fault| {
+        let (head_sent, interim_sent) = (course.head_sent.get(), course.interim_sent.get());
+        Failed { fault, head_sent, interim_sent, reused }
+    };
     continue_if_expected(core, client, &scratch.request).await.map_err(fail)?;
     client.deadline.watch_for(Some(upstream.socket.fd()));
     let directions = Directions::new(core, client, scratch, upstream, course);
@@ -98,7 +128,7 @@ pub async fn transfer(
     client.deadline.clear();
     let gone = client.deadline.gone();
     let ended = ended.map(|answered| Answered { keep_upstream: answered.keep_upstream && !gone, ..answered });
-    settle(client, scratch, ended, uploaded, course.discard.get()).map_err(fail)
+    settle(core, client, scratch, ended, uploaded, course.rest.get()).map_err(fail)
 }
 
 /// Both directions of one try, with what they need of client, scratch and upstream.
@@ -146,6 +176,7 @@ impl<'a> Directions<'a> {
             client_deadline,
             upstream_deadline,
             capture: Capture { body: &mut scratch.request_body, budget: &core.capture_budget },
+            replay: &mut scratch.replay,
         };
         let (first, body) = (&input[request.len..], request.body);
         let down = Answer { core, request, course, response, sent, head_down, upstream_in, relay };
@@ -202,14 +233,16 @@ impl<'a> Directions<'a> {
         let up = async {
             let mut uploaded = up.run(head_up, first, body).await;
             match uploaded.fault {
-                None => whole.set(!course.discard.get()),
+                None => whole.set(course.rest.get() == Rest::Goes),
                 // The client will not finish: the upstream must not wait for the rest, nor we for its answer.
-                Some(fault) if fault.side == Side::Downstream && !course.discard.get() => {
+                Some(fault) if fault.side == Side::Downstream && course.rest.get() == Rest::Goes => {
                     course.let_go.set(true);
                     shut_down(upstream_fd);
                 }
                 // What ends after the answer did is not the client's fault.
-                Some(_) if course.discard.get() => uploaded.fault = Some(Fault::new(Side::Upstream, Kind::Closed)),
+                Some(_) if course.rest.get() != Rest::Goes => {
+                    uploaded.fault = Some(Fault::new(Side::Upstream, Kind::Closed))
+                }
                 Some(_) => {}
             }
             uploaded
@@ -218,9 +251,11 @@ impl<'a> Directions<'a> {
             if whole.get() {
                 return;
             }
-            course.discard.set(true);
+            course.rest.set(if course.waits_after(ended) { Rest::Waits } else { Rest::Discarded });
             shut_down(upstream_fd);
-            if ended.is_ok() && !is_held {
+            if course.rest.get() == Rest::Waits {
+                // A read that the kernel has begun cannot be taken back: what it brings is kept for the next try.
+            } else if ended.is_ok() && !is_held {
                 // Answered before the body was here: what still comes is thrown away for a while.
                 client_deadline.set_ms(LINGER_MS);
             } else {
@@ -244,14 +279,17 @@ struct Answered {
 
 /// Adds up what both directions did.
 fn settle(
+    core: &Core,
     client: &mut Client,
     scratch: &mut Scratch,
     ended: Result<Answered, Fault>,
     uploaded: Uploaded,
-    discarded: bool,
+    rest: Rest,
 ) -> Result<(After, bool), Fault> {
     client.consumed = scratch.request.len + uploaded.from_input;
-    if !uploaded.ahead.is_empty() {
+    if ended.is_err() && scratch.replay.serves() {
+        scratch.replay.put_back(&mut client.input, core);
+    } else if !uploaded.ahead.is_empty() {
         client.input.truncate(client.consumed);
         client.input.extend_from_slice(&uploaded.ahead);
     }
@@ -263,7 +301,7 @@ fn settle(
         (Err(fault), _) => Err(fault),
         (Ok(answered), fault) => {
             facts.complete = true;
-            let whole = fault.is_none() && !discarded;
+            let whole = fault.is_none() && rest == Rest::Goes;
             let after = match (whole, answered.keep_client) {
                 (false, _) => After::Linger,
                 (true, true) => After::Keep,
@@ -332,6 +370,7 @@ impl Answer<'_> {
             if self.request.version == Version::Http11 {
                 self.head_down.clear();
                 policy::write_interim(self.head_down, self.upstream_in, self.response);
+                self.course.interim_sent.set(true);
                 self.relay.send_at_once(self.head_down).await?;
             }
             self.upstream_in.drain(..self.response.len);

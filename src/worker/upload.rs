@@ -3,7 +3,8 @@
 use super::chunks::{Outgoing, Recoder};
 use super::core::Core;
 use super::relay::Capture;
-use super::transfer::Course;
+use super::replay::Replay;
+use super::transfer::{Course, Rest};
 use crate::base::fault::{Fault, Kind, Side};
 use crate::base::limits;
 use crate::http::request::BodyLength;
@@ -26,6 +27,8 @@ pub struct Upload<'a> {
     pub upstream_deadline: &'a Deadline,
     /// For the record.
     pub capture: Capture<'a>,
+    /// For another try.
+    pub replay: &'a mut Replay,
 }
 
 /// How an upload ended.
@@ -47,6 +50,7 @@ impl Upload<'_> {
     /// Sends `head`, then the body: first what stands in `first`, then what the client sends.
     pub async fn run(&mut self, head: &mut Vec<u8>, first: &[u8], body: BodyLength) -> Uploaded {
         let mut done = Uploaded::default();
+        self.course.may_be_followed.set(self.replay.serves());
         done.fault = match body {
             BodyLength::None => self.send(head, &mut done).await.err(),
             BodyLength::Length(length) => self.counted(head, first, length, &mut done).await.err(),
@@ -58,9 +62,9 @@ impl Upload<'_> {
         done
     }
 
-    /// The answer has ended: what still comes is thrown away.
-    const fn discard(&self) -> bool {
-        self.course.discard.get()
+    /// The try is over: nothing more is sent.
+    fn is_over(&self) -> bool {
+        self.course.rest.get() != Rest::Goes
     }
 
     /// The upstream has the whole request: whoever waits for its answer waits no longer than this.
@@ -72,7 +76,7 @@ impl Upload<'_> {
     }
 
     async fn send(&mut self, bytes: &mut Vec<u8>, done: &mut Uploaded) -> Result<(), Fault> {
-        if self.discard() || bytes.is_empty() {
+        if self.is_over() || bytes.is_empty() {
             return Ok(());
         }
         self.upstream_deadline.set_send_ms(self.course.timeouts.send_ms);
@@ -86,23 +90,34 @@ impl Upload<'_> {
                 Ok(())
             }
             // The response ended first and the upstream was let go: the rest is thrown away, which is no fault.
-            Err(_) if self.discard() => Ok(()),
+            Err(_) if self.is_over() => Ok(()),
             Err(_) if self.upstream_deadline.fired() => Err(Fault::new(Side::Upstream, Kind::Timeout)),
             Err(_) => Err(Fault::new(Side::Upstream, Kind::Closed)),
         }
     }
 
+    /// Reads into an empty buffer. An error also if the try is over and the next one will want what came.
     async fn receive(&mut self, buffer: Vec<u8>, at_most: usize) -> (Result<usize, Fault>, Vec<u8>) {
-        if !self.discard() {
+        if self.course.rest.get() == Rest::Waits {
+            return (Err(Fault::new(Side::Upstream, Kind::Closed)), buffer);
+        }
+        if !self.is_over() {
             self.client_deadline.set_ms(self.core.settings.body_timeout_ms);
         }
         let (result, buffer) = self.reader.read_at_most(buffer, at_most).await;
-        if !self.discard() {
+        if !self.is_over() {
             self.client_deadline.clear();
         }
         let result = match result {
             _ if self.client_deadline.fired() => Err(Fault::new(Side::Downstream, Kind::Timeout)),
-            Ok(1..) => Ok(buffer.len()),
+            Ok(1..) => {
+                self.replay.push(&buffer, self.core);
+                self.course.may_be_followed.set(self.replay.serves());
+                match self.course.rest.get() {
+                    Rest::Waits => Err(Fault::new(Side::Upstream, Kind::Closed)),
+                    Rest::Goes | Rest::Discarded => Ok(buffer.len()),
+                }
+            }
             Ok(0) | Err(_) => Err(Fault::new(Side::Downstream, Kind::Closed)),
         };
         (result, buffer)

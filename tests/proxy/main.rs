@@ -13,5 +13,6 @@ mod lifecycle;
 mod refused_requests;
 mod refused_responses;
 mod spread;
+mod retries;
 mod standalone;
 mod tunnels;

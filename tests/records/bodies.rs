@@ -1,6 +1,7 @@
 //! Bodies in entries (APISIX-COMPAT §2.7): which, how much of them, decoded for the log and never for the client.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -163,4 +164,23 @@ fn formats_name_bodies_as_variables() {
     assert_eq!(entries.len(), 2);
     assert_eq!(entries[0], json!({"request": "1234", "response": "123456", "route_id": "r1"}));
     assert!(entries[1].get("request").is_none(), "a request without a body: {}", entries[1]);
+}
+
+#[test]
+fn a_body_that_was_sent_twice_to_the_upstream_is_logged_once() {
+    let count = AtomicUsize::new(0);
+    // The second request on the first connection meets its end and is sent once more on another.
+    let upstream = Upstream::start(move |request| match count.fetch_add(1, Ordering::Relaxed) {
+        1 => vec![Step::Close],
+        _ => ok(&request.body),
+    });
+    let logged = Logged::on(&Setup::default(), upstream, &json!({"include_req_body": true, "key": "k"}));
+    let mut client = logged.gateway.connect();
+    for body in ["first", "second"] {
+        let request = format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        assert_eq!(client.exchange(request).text(), body);
+    }
+    assert_eq!(logged.upstream.connections(), 2);
+    let requests: Vec<_> = bodies(logged).into_iter().map(|(request, _)| request).collect();
+    assert_eq!(requests, [json!("first"), json!("second")]);
 }

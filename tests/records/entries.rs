@@ -148,3 +148,23 @@ fn a_parameter_of_the_path_is_a_variable() {
     assert_eq!(pairs, [(Some("ann"), Some("7")), (Some("b o"), Some("12"))]);
     assert!(found.iter().all(|entry| entry.get("none").is_none()), "{found:?}");
 }
+
+#[test]
+fn a_websocket_is_recorded_once_when_it_ends_with_what_went_through_it() {
+    const SWITCHING: &str = "HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    for held in [false, true] {
+        let upstream = Upstream::start(|_| vec![Step::Send(SWITCHING.into()), Step::Echo]);
+        let logged = Logged::without_route(&Setup::default(), upstream);
+        let format = json!({"status": "$status", "body": "$body_bytes_sent"});
+        let plugins = logged.plugins(&json!({"log_format": format, "ack_before_response": held}));
+        logged.put("routes/r1", &logged.route(&json!({"plugins": plugins, "enable_websocket": true})));
+        let mut client = logged.gateway.connect();
+        let handshake = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        assert_eq!(client.send(handshake).response_head().status, 101, "at once, also where responses are held");
+        client.send("0123456789").finish();
+        assert_eq!(client.rest(), b"0123456789");
+        let entry = logged.only_entry();
+        let text = |key: &str| entry[key].to_string().trim_matches('"').to_owned();
+        assert_eq!((text("status"), text("body")), ("101".to_owned(), "10".to_owned()));
+    }
+}
