@@ -12,7 +12,7 @@ mod headers;
 mod lifecycle;
 mod refused_requests;
 mod refused_responses;
-mod spread;
 mod retries;
+mod spread;
 mod standalone;
 mod tunnels;
