@@ -17,12 +17,25 @@ pub struct Caller {
 impl Caller {
     /// Gives status and body.
     pub fn http(&self, address: SocketAddr, method: &str, path: &str, body: &str) -> Outcome<(u16, String)> {
+        self.http_as(address, None, method, path, body)
+    }
+
+    /// The same for another host than the address.
+    pub fn http_as(
+        &self,
+        address: SocketAddr,
+        host: Option<&str>,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Outcome<(u16, String)> {
+        let host = host.map_or_else(|| address.to_string(), str::to_owned);
         let text = |error: std::io::Error| format!("{address}: {error}");
         let mut stream = TcpStream::connect_timeout(&address, self.limit).map_err(text)?;
         stream.set_read_timeout(Some(self.limit)).map_err(text)?;
         stream.set_write_timeout(Some(self.limit)).map_err(text)?;
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nX-API-KEY: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nX-API-KEY: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
             self.key,
             body.len()
         );

@@ -10,6 +10,8 @@ mod call;
 mod faults;
 mod kafka;
 mod process;
+mod started;
+mod stop;
 mod wire;
 
 /// A tool's outcome: what went wrong is one text for a person at a terminal.
@@ -27,7 +29,7 @@ enum Tool {
     /// Real Apache Kafka on this machine, from its published jars, without Docker.
     Kafka(kafka::Args),
     /// What a request costs the gateway on this machine.
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
     /// What becomes of the records when Kafka or the gateway fails.
     Faults(faults::Args),
 }
@@ -35,7 +37,7 @@ enum Tool {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().tool {
         Tool::Kafka(args) => kafka::run(args),
-        Tool::Bench(args) => bench::run(args),
+        Tool::Bench(args) => bench::run(*args),
         Tool::Faults(args) => faults::run(args),
     };
     match outcome {

@@ -130,13 +130,30 @@ pub fn run_quietly(command: &mut Command) -> Outcome<String> {
 
 /// `program`, to be run on one core only. Without taskset it runs on all.
 pub fn pinned(program: &str, core: usize) -> Command {
+    pinned_to(program, &core.to_string())
+}
+
+/// `program`, to be run on some cores only (`0-1`, `0,2`). Without taskset it runs on all.
+pub fn pinned_to(program: &str, cores: &str) -> Command {
     let has_taskset = ["/usr/bin/taskset", "/bin/taskset"].iter().any(|path| Path::new(path).exists());
     if !has_taskset {
         return Command::new(program);
     }
     let mut command = Command::new("taskset");
-    command.args(["-c", &core.to_string(), program]);
+    command.args(["-c", cores, program]);
     command
+}
+
+/// Raises the limit of open files as far as it goes, for this process and what it starts.
+pub fn allow_many_files() {
+    // SAFETY: rlimit is two numbers; both calls get a live pointer to one.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
 }
 
 /// Keeps the calling thread, and what it starts from now on, on one core. Without such a core it stays where it is.

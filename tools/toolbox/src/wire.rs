@@ -10,8 +10,8 @@ use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, ListOffsetsRequest, MetadataRequest, MetadataResponse, RequestHeader,
-    ResponseHeader, TopicName,
+    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, ListOffsetsRequest, MetadataRequest, MetadataResponse,
+    RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
@@ -20,6 +20,7 @@ use crate::Outcome;
 /// The newest versions that Kafka 2.8, 3.9 and 4.1 all answer and that need no flexible header.
 const METADATA_VERSION: i16 = 8;
 const CREATE_TOPICS_VERSION: i16 = 4;
+const DELETE_TOPICS_VERSION: i16 = 3;
 const LIST_OFFSETS_VERSION: i16 = 5;
 /// Deadline of one connect, write or read.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -184,6 +185,20 @@ fn create_at(broker: &str, topic: &str, partitions: i32, replication: i16) -> Ou
             Creation::Refused(format!("topic {topic}: {text} (error {code})"))
         }
     })
+}
+
+/// Removes a topic, at the controller. That it is not there is no error.
+pub fn delete_topic(address: &str, topic: &str) -> Outcome {
+    /// Kafka's error code for a topic that is not there.
+    const UNKNOWN_TOPIC: i16 = 3;
+    let seen = view(address, None, DEADLINE)?;
+    let controller = seen.brokers.iter().find(|(id, _)| *id == seen.controller).map_or(address, |(_, at)| at.as_str());
+    let request = DeleteTopicsRequest::default().with_topic_names(vec![name(topic)]).with_timeout_ms(10_000);
+    let answer = ask(controller, &request, DELETE_TOPICS_VERSION, DEADLINE * 3)?;
+    match answer.responses.first().map(|response| response.error_code) {
+        Some(0 | UNKNOWN_TOPIC) => Ok(()),
+        code => Err(format!("topic {topic} is not removed: error {code:?}")),
+    }
 }
 
 /// How many records a topic holds, by its offsets. 0 for a topic that does not exist.

@@ -9,10 +9,11 @@ use self::parts::{Gateway, Parts};
 use self::summary::{Row, Sample};
 use crate::{Outcome, wire};
 
+mod campaign;
 mod figures;
-mod load;
 mod parts;
 mod summary;
+mod wrk;
 
 /// How long the records of a run may take to be in Kafka after its last request.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -21,13 +22,18 @@ const WARM_UP_S: u32 = 1;
 
 /// What can be measured.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    all: campaign::Options,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    /// Everybody: ours, nginx, HAProxy, nginx with rsyslog behind it, the bare relay, the literal card. The default.
+    All(campaign::Options),
     /// The gateway without logging, with producer_type async and sync, and with responses held, alternately.
     Modes(Modes),
 }
@@ -91,23 +97,30 @@ impl Mode {
 
 /// Measures.
 pub fn run(args: Args) -> Outcome {
-    let Command::Modes(modes) = args.command;
-    let parts = Parts::start(&modes)?;
+    match args.command {
+        None => campaign::run(&args.all),
+        Some(Command::All(options)) => campaign::run(&options),
+        Some(Command::Modes(modes)) => run_modes(&modes),
+    }
+}
+
+fn run_modes(modes: &Modes) -> Outcome {
+    let parts = Parts::start(modes)?;
     let mut rows: Vec<Row> = Mode::ALL.iter().map(|mode| Row::new(mode.name())).collect();
     for mode in Mode::ALL {
-        load::run(&parts.target(mode), modes.connections, WARM_UP_S)?;
+        wrk::run(&work(&parts, mode, modes, WARM_UP_S), || {})?;
     }
     for round in 0..modes.rounds {
         for step in 0..Mode::ALL.len() {
             // Another one begins each round, so that none always follows the same neighbour.
             let index = (step + round as usize) % Mode::ALL.len();
             let mode = Mode::ALL[index];
-            let sample = measure(&parts, mode, &modes)?;
+            let sample = measure(&parts, mode, modes)?;
             println!("round {}: {:<5} {sample}", round + 1, mode.name());
             rows[index].samples.push(sample);
         }
     }
-    println!("\n{}", summary::circumstances(&modes));
+    println!("\n{}", summary::circumstances(modes));
     println!("{}", summary::table(&rows));
     let lost = rows
         .iter()
@@ -119,7 +132,7 @@ fn measure(parts: &Parts, mode: Mode, modes: &Modes) -> Outcome<Sample> {
     let gateway = parts.gateway();
     settle(parts, gateway, mode, None)?;
     let before = Counts::read(parts, gateway, mode)?;
-    let load = load::run(&parts.target(mode), modes.connections, modes.seconds)?;
+    let load = wrk::run(&work(parts, mode, modes, modes.seconds), || {})?;
     let after = settle(parts, gateway, mode, Some(&before))?;
     let served = after.served - before.served;
     Ok(Sample {
@@ -163,4 +176,9 @@ fn settle(parts: &Parts, gateway: &Gateway, mode: Mode, before: Option<&Counts>)
         }
         last = now;
     }
+}
+
+fn work(parts: &Parts, mode: Mode, modes: &Modes, seconds: u32) -> wrk::Work {
+    let (_, cores) = campaign::machine::split(campaign::machine::cores(), modes.workers as usize);
+    wrk::Work { url: parts.target(mode), connections: modes.connections, seconds, cores, ..wrk::Work::default() }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::parts::{Contestant, Part};
 use super::watch::Watch;
-use super::{Outcome, stop, topic};
+use super::{Outcome, topic};
 use crate::kafka::OwnCluster;
 
 /// What goes wrong in a run.
@@ -169,7 +169,7 @@ impl Stage<'_> {
     fn leader_killed(&mut self, times: Times) -> Outcome<Vec<String>> {
         let (partition, node) = topic::busiest_leader(self.cluster, self.topic)?;
         self.cluster.kill(node)?;
-        stop::pause(times.dead)?;
+        crate::stop::pause(times.dead)?;
         let ready = self.make_whole()?;
         Ok(vec![format!("node {node}, leader of partition {partition}; {ready}")])
     }
@@ -177,7 +177,7 @@ impl Stage<'_> {
     fn leader_held(&mut self, times: Times) -> Outcome<Vec<String>> {
         let (partition, node) = topic::busiest_leader(self.cluster, self.topic)?;
         self.cluster.hold(node)?;
-        let held = stop::pause(times.hold);
+        let held = crate::stop::pause(times.hold);
         self.cluster.release(node)?;
         held?;
         Ok(vec![format!("node {node}, leader of partition {partition}, held {} s", times.hold.as_secs())])
@@ -195,10 +195,10 @@ impl Stage<'_> {
         let all_down = Instant::now();
         let until = all_down + times.outage;
         if let Some(part) = victim {
-            stop::pause(times.into_outage)?;
+            crate::stop::pause(times.into_outage)?;
             notes.extend(self.restart_killed(part)?);
         }
-        stop::until(until)?;
+        crate::stop::until(until)?;
         let outage = Some((all_down, Instant::now()));
         let down_s = begin.elapsed().as_secs();
         notes.push(format!("down {down_s} s; {}", self.make_whole()?));
@@ -237,7 +237,7 @@ impl Stage<'_> {
         let (mut notes, mut at) = (Vec::new(), Vec::new());
         let first = Instant::now();
         for index in 0..times.kills {
-            stop::until(first + times.between_kills * index)?;
+            crate::stop::until(first + times.between_kills * index)?;
             at.push(format!("{:.3}", self.begin.elapsed().as_secs_f64()));
             notes.extend(end(self)?);
         }

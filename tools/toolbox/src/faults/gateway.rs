@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::parts::{Contestant, Part, Process};
+use super::parts::{Contestant, Part};
 use super::{CALLER, Mode, Ports};
 use crate::Outcome;
 use crate::process::pinned;
+use crate::started::Process;
 
 /// What the directories of the gateway's ring files begin with: on a tmpfs, one for each data directory.
 const RINGS: &str = "/dev/shm/tollgate-";

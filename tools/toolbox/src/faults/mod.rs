@@ -28,7 +28,6 @@ mod peer;
 mod pulse;
 mod report;
 mod run;
-mod stop;
 mod topic;
 mod verdict;
 mod watch;
@@ -243,12 +242,12 @@ pub fn run(args: Args) -> Outcome {
     let is_peer = args.peer.is_some();
     let plan = Plan::of(args)?;
     for name in ["java", "mvn", "nginx"].into_iter().chain(is_peer.then_some("rsyslogd")) {
-        parts::program(name)?;
+        crate::started::program(name)?;
     }
     if !is_peer && !plan.tollgate.is_file() {
         return Err(format!("{} is not there: cargo build --release, or --tollgate PATH", plan.tollgate.display()));
     }
-    stop::install();
+    crate::stop::install();
     let mut bench = start(plan)?;
     let rows = run_rows(&mut bench)?;
     println!("\n{}", report::markdown(&bench.plan, &rows));
@@ -261,7 +260,7 @@ fn start(plan: Plan) -> Outcome<Bench> {
     // Brokers inherit it: while they start they must not slow down the client and what it measures.
     stay_on(plan.cores - 1);
     let ports = plan.ports();
-    parts::check_free(&[ports.upstream, ports.proxy, ports.admin, ports.metrics])?;
+    crate::started::check_free(&[ports.upstream, ports.proxy, ports.admin, ports.metrics])?;
     // Nothing of an earlier run is found by a gateway of this one.
     let dir = fresh_run(plan.port_base)?;
     let slow = "0123456789".repeat(40);
@@ -284,7 +283,7 @@ fn fresh_run(port_base: u16) -> Outcome<PathBuf> {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
-    parts::fresh(&place.join(format!("{ours}{}", std::process::id())))
+    crate::started::fresh(&place.join(format!("{ours}{}", std::process::id())))
 }
 
 fn run_rows(bench: &mut Bench) -> Outcome<Vec<Row>> {
@@ -300,7 +299,7 @@ fn run_rows(bench: &mut Bench) -> Outcome<Vec<Row>> {
         let left = (labels.len() - index) as u64 * per_row;
         label.place = format!("[{}/{}, about {} min left]", index + 1, labels.len(), left.div_ceil(60));
         let outcome = bench.row(&label, calm.get(&label.mode).copied());
-        stop::check()?;
+        crate::stop::check()?;
         if let (Case::Undisturbed, Ok(measured)) = (label.case, &outcome) {
             calm.insert(label.mode, measured.latency.p99);
         }

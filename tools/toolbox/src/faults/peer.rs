@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::Ports;
-use super::parts::{Contestant, Part, Process, fill, nginx, program};
+use super::parts::{Contestant, Part, fill, nginx};
 use crate::Outcome;
 use crate::process::pinned;
+use crate::started::{Process, program};
 
 /// nginx and rsyslog.
 pub struct Peer {

@@ -9,14 +9,15 @@ use super::gateway::{self, Gateway};
 use super::ledger::{self, Fate, Promise};
 use super::load::{Load, Seen};
 use super::metrics::Sample;
-use super::parts::{Contestant, Part, Process, fresh};
+use super::parts::{Contestant, Part};
 use super::peer::Peer;
 use super::pulse::Pulse;
 use super::verdict::{Latency, Measured, answered_in};
 use super::watch::{Watch, Watched, read_steady};
-use super::{Mode, Plan, stop, topic};
-use crate::Outcome;
+use super::{Mode, Plan, topic};
 use crate::kafka::OwnCluster;
+use crate::started::{Process, fresh};
+use crate::{Outcome, stop};
 
 /// The load goes on for so long after the last fault is over.
 const AFTERWARDS: Duration = Duration::from_secs(5);

@@ -11,7 +11,6 @@ use kafka_protocol::messages::{BrokerId, DescribeConfigsRequest, FetchRequest};
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::RecordBatchDecoder;
 
-use super::stop;
 use crate::wire::{self, View};
 use crate::{Outcome, kafka::OwnCluster};
 
@@ -53,7 +52,7 @@ pub fn wait_in_sync(cluster: &OwnCluster, topic: &str, partitions: usize) -> Out
             && view.partitions.iter().all(|one| is_synced(one.in_sync.len()) && one.leader >= 0)
             && view.partitions.iter().all(|one| one.replicas.len() == COPIES.0)
     };
-    let ready = stop::poll(SYNC_LIMIT, EVERY, || {
+    let ready = crate::stop::poll(SYNC_LIMIT, EVERY, || {
         let addresses = cluster.addresses();
         Ok(addresses.iter().all(|address| wire::view(address, Some(topic), DEADLINE).is_ok_and(is_whole)))
     })?;
@@ -97,7 +96,7 @@ fn leader_of<'a>(view: &'a View, topic: &str, partition: i32) -> Outcome<&'a str
 pub fn busiest_leader(cluster: &OwnCluster, topic: &str) -> Outcome<(i32, u16)> {
     let address = cluster.any_address()?;
     let before = ends(&address, topic)?;
-    stop::pause(Duration::from_secs(1))?;
+    crate::stop::pause(Duration::from_secs(1))?;
     let after = ends(&address, topic)?;
     let grown = |partition: &i32| after[partition] - before.get(partition).copied().unwrap_or(0);
     let busiest = after.keys().copied().max_by_key(grown).ok_or_else(|| format!("there is no topic {topic}"))?;
@@ -111,7 +110,7 @@ pub fn busiest_leader(cluster: &OwnCluster, topic: &str) -> Outcome<(i32, u16)> 
 pub fn read_all(cluster: &OwnCluster, topic: &str) -> Outcome<BTreeMap<i32, Vec<Vec<u8>>>> {
     let mut trouble = String::new();
     let mut all = None;
-    stop::poll(READ_LIMIT, EVERY, || {
+    crate::stop::poll(READ_LIMIT, EVERY, || {
         match cluster.any_address().and_then(|address| try_read_all(&address, topic)) {
             Ok(values) => all = Some(values),
             Err(text) => trouble = text,

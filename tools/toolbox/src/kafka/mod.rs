@@ -169,6 +169,11 @@ impl OwnCluster {
         let address = cluster.address(1);
         Ok((Self { place, cluster }, address))
     }
+
+    /// Every process of it.
+    pub fn pids(&self) -> Vec<i32> {
+        self.cluster.states().iter().map(|(_, identity, _)| identity.pid).collect()
+    }
 }
 
 impl Drop for OwnCluster {
