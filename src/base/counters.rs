@@ -39,6 +39,8 @@ counters! {
     UpstreamConnects = "tollgate_upstream_connects_total", Counter;
     /// Idle upstream connections kept for reuse now.
     UpstreamIdle = "tollgate_upstream_idle", Gauge;
+    /// Requests that had nothing of the key that `chash` asks for; `$remote_addr` took its place.
+    HashKeysMissing = "tollgate_upstream_hash_keys_missing_total", Counter;
     /// Exchanges answered with a 5xx made by the gateway.
     UpstreamFaults = "tollgate_upstream_faults_total", Counter;
     /// Panics caught at a connection's edge (there should be none).

@@ -40,6 +40,8 @@ pub const IN_FLIGHT_BATCHES: usize = 5;
 pub const BROKER_FRAME_BYTES: usize = 16 * 1024 * 1024;
 /// Milliseconds that a shutdown may take, behind its timeout, to write to the spool what Kafka did not take.
 pub const STOW_MS: u64 = 5_000;
+/// Points on the ring of an upstream with `type: chash`, per core; weights that want more share this many.
+pub const CHASH_POINTS: usize = 64 * 1024;
 /// Levels of a nested `log_format`; deeper objects become `{}` (APISIX-COMPAT §2.3).
 pub const FORMAT_DEPTH: usize = 5;
 /// Entries of the `headers` and `querystring` objects of the default entry.

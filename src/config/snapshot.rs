@@ -171,6 +171,8 @@ pub struct UpstreamSpec {
     pub content: u64,
     /// `type`.
     pub balancing: Balancing,
+    /// `hash_on` with `key`: what `chash` hashes.
+    pub hash_key: HashKey,
     /// `scheme`.
     pub scheme: Scheme,
     /// `pass_host` with `upstream_host`.
@@ -185,6 +187,27 @@ pub struct UpstreamSpec {
     pub keepalive: Keepalive,
     /// In the order written.
     pub nodes: Vec<NodeSpec>,
+}
+
+/// What of a request `chash` hashes. A request that has it not is hashed by `$remote_addr`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HashKey {
+    /// Nothing that a request has: another `type`, or `hash_on: consumer` without consumers.
+    #[default]
+    None,
+    /// `hash_on: vars`, `header`, `cookie`.
+    Variable(Variable),
+    /// `hash_on: vars_combinations`.
+    Combination(Vec<KeyPart>),
+}
+
+/// A part of `$host-$uri`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyPart {
+    /// As written.
+    Text(Vec<u8>),
+    /// `$name` or `${name}`; one without a value is empty.
+    Variable(Variable),
 }
 
 /// `upstream.scheme`.

@@ -129,6 +129,24 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Appends the value as text. False if there is none. Allocates only for what must be decoded.
+    pub fn push_text(self, text: &mut Vec<u8>) -> bool {
+        match self {
+            Self::Bytes(bytes) => text.extend_from_slice(bytes),
+            Self::Joined(pieces) => pieces.iter().for_each(|piece| text.extend_from_slice(piece)),
+            Self::Number(number) | Self::Digits(number) => {
+                text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+            }
+            other => match other.flat() {
+                Flat::Absent => return false,
+                Flat::Text(found) => text.extend_from_slice(&found),
+                Flat::Number(number) => text.extend_from_slice(number.to_string().as_bytes()),
+                Flat::True => text.extend_from_slice(b"true"),
+            },
+        }
+        true
+    }
+
     /// Writes the value as JSON; an absent one as `null` (callers leave it out instead).
     pub(super) fn write(self, scratch: &mut Scratch, out: &mut Out<'_>) {
         match self {
@@ -254,6 +272,17 @@ mod tests {
         assert_eq!(Value::Joined([b"a", b"?", b"b"]).flat(), Flat::Text(b"a?b".into()));
         assert_eq!(Value::Thousandths(5).flat(), Flat::Number(0.005));
         assert_eq!(Value::Digits(80).flat(), Flat::Text(b"80".into()));
+    }
+
+    #[test]
+    fn text_is_appended_and_what_is_absent_appends_nothing() {
+        let mut text = b"=".to_vec();
+        for value in [Value::Bytes(b"a"), Value::Joined([b"b", b"?", b"c"]), Value::Digits(80), Value::Number(7)] {
+            assert!(value.push_text(&mut text));
+        }
+        assert!(Value::Form(b"x%2By").push_text(&mut text) && Value::True.push_text(&mut text));
+        assert!(!Value::Absent.push_text(&mut text));
+        assert_eq!(text, b"=ab?c807x+ytrue");
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Pure: which node of an upstream gets a request: node sets, balancers, retry rules. No connection.
 
 pub mod balancer;
+mod ewma;
+mod least;
 pub mod node;
 pub mod retry;
+mod ring;
 mod roundrobin;
 
 pub use balancer::{Balancer, Balancing, Pick};

@@ -16,6 +16,7 @@ use super::ship::Ship;
 use super::spool::{RecoveredLane, Spool};
 use super::spread::{Handed, Spread};
 use crate::base::counters::{CoreCounters, Counter};
+use crate::base::hash::mix;
 use crate::base::limits;
 use crate::config::publish::{Board, Stage};
 use crate::http::date::imf_fixdate;
@@ -396,12 +397,4 @@ fn shipper(settings: &Settings, index: usize) -> io::Result<Shipper<MappedSlot>>
         None => ring_memory::map(count, slot_bytes)?,
     };
     Ok(Shipper::new(slots, options))
-}
-
-/// splitmix64's finisher: every bit of the input moves every bit of the output.
-const fn mix(mut bits: u64) -> u64 {
-    bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }

@@ -22,6 +22,8 @@ pub struct UpstreamState {
     pub nodes: Arc<NodeSet>,
     /// Whose turn it is.
     pub balancer: RefCell<Balancer>,
+    /// When it was last said that a request had no key for `chash`; the core's clock, in ms.
+    pub key_missing_said_ms: Cell<Option<u64>>,
     /// Idle connections, in the order of `nodes`.
     pub pools: Vec<Rc<NodePool>>,
     /// `$upstream_addr` of each node.
@@ -148,6 +150,7 @@ fn upstream_state(core: &Core, spec: &UpstreamSpec, nodes: &Arc<NodeSet>) -> Ups
         content: spec.content,
         nodes: Arc::clone(nodes),
         balancer: RefCell::new(Balancer::new(spec.balancing, core.index as u64)),
+        key_missing_said_ms: Cell::new(None),
         pools: nodes.nodes().iter().map(|node| core.pools.of(&Target::Tcp(node.address))).collect(),
         address_texts: nodes.nodes().iter().map(|node| node.address.to_string()).collect(),
         authorities: nodes.nodes().iter().map(|node| authority(&node.host, node.port, spec.scheme)).collect(),

@@ -1,6 +1,7 @@
 //! One core: owns everything it uses, serves, ships records, swaps snapshots, drains.
 
 mod admin;
+mod balance;
 mod chunks;
 mod connection;
 mod core;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::rc::Rc;
 
+use super::balance::{self, Under};
 use super::connection::{After, Client};
 use super::core::Core;
 use super::exchange::answer;
@@ -18,7 +19,7 @@ use crate::config::snapshot::{PassHost, RouteSpec, UpstreamIndex, UpstreamSpec};
 use crate::http::policy::{self, Forward, HostHeader, Upgrade};
 use crate::http::reply::{CLIENT_GONE, status_of, status_without_node};
 use crate::http::request::BodyLength;
-use crate::upstream::{Attempt, Pick, SentBody, Verdict, after_fault, may_be_followed, tries_allowed};
+use crate::upstream::{Attempt, Balancing, SentBody, Verdict, after_fault, may_be_followed, tries_allowed};
 
 /// What every try of one request shares.
 struct Plan<'a> {
@@ -47,12 +48,15 @@ pub async fn run(
     {
         return answer(core, client, scratch, 413).await;
     }
+    if spec.balancing == Balancing::ConsistentHash {
+        balance::find_key(core, client, scratch, live, route);
+    }
     let plan = Plan { route, spec, state, began: core.clock.mono() };
     let mut again = None;
     let mut tries = 0;
     scratch.replay.begin(core);
     loop {
-        let Some(node) = again.take().or_else(|| pick(core, &plan, scratch)) else {
+        let Some(node) = again.take().or_else(|| balance::pick(core, state, scratch, plan.began)) else {
             return answer(core, client, scratch, status_without_node(state.nodes.nodes().len())).await;
         };
         tries += 1;
@@ -88,11 +92,6 @@ pub async fn run(
             }
         }
     }
-}
-
-fn pick(core: &Core, plan: &Plan<'_>, scratch: &Scratch) -> Option<usize> {
-    let pick = Pick { tried: &scratch.tried, key: b"", seed: core.next_serial() };
-    plan.state.balancer.borrow_mut().pick(&plan.state.nodes, &pick)
 }
 
 /// The client broke off or broke the rules while its body was read.
@@ -150,6 +149,7 @@ async fn attempt(
 ) -> Result<After, Failed> {
     let began = core.clock.mono();
     begin(core, scratch, plan, node);
+    let mut under = Under::begin(core, plan.spec, plan.state, node);
     // A request that must not be sent twice needs a connection that is known to live.
     let certain = !scratch.request.method_kind.is_idempotent() || !stays_here(scratch.request.body);
     let mut upstream = match plan.state.pools[node].take(core.deadlines.now_ms(), certain) {
@@ -167,6 +167,9 @@ async fn attempt(
     let done = transfer(core, client, scratch, &mut upstream, &course).await;
     scratch.facts.response_ns = Some(core.clock.mono().ns_since(began));
     let (after, reusable) = done?;
+    if let Some(under) = &mut under {
+        under.answered(scratch.facts.header_ns);
+    }
     if reusable {
         keep(core, plan, node, upstream);
     }

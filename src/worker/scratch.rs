@@ -89,6 +89,8 @@ pub struct Scratch {
     pub response_body: BodyCapture,
     /// The request body as far as another try may need it.
     pub replay: Replay,
+    /// What `chash` picks the node by.
+    pub hash_key: Vec<u8>,
     /// Nodes that were asked.
     pub tried: Vec<usize>,
     /// Loggers whose `_meta.filter` said no when the request came in.
@@ -128,9 +130,14 @@ impl Scratches {
         inner.silent.clear();
         inner.tail = Tail::default();
         inner.uri_params.clear();
-        for buffer in
-            [&mut inner.path, &mut inner.host, &mut inner.head_up, &mut inner.head_down, &mut inner.upstream_in]
-        {
+        for buffer in [
+            &mut inner.path,
+            &mut inner.host,
+            &mut inner.head_up,
+            &mut inner.head_down,
+            &mut inner.upstream_in,
+            &mut inner.hash_key,
+        ] {
             if buffer.capacity() > KEEP_BYTES {
                 *buffer = Vec::new();
             }

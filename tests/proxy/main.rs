@@ -4,6 +4,7 @@
 mod support;
 
 mod balancing;
+mod balancing_ways;
 mod bodies;
 mod command_line;
 mod connections;

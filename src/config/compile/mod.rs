@@ -14,6 +14,7 @@ use crate::route::RouterMode;
 
 mod content;
 mod field;
+mod hash_key;
 mod logger;
 mod route;
 mod security;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::content::{Json, hash_of};
-use super::{CompileOptions, field};
+use super::{CompileOptions, field, hash_key};
 use crate::config::address;
-use crate::config::snapshot::{Keepalive, NodeSpec, PassHost, Scheme, UpstreamIndex, UpstreamSpec};
+use crate::config::snapshot::{HashKey, Keepalive, NodeSpec, PassHost, Scheme, UpstreamIndex, UpstreamSpec};
 use crate::upstream::{Balancing, Node, NodeSet};
 
 /// Nodes that the addresses of one upstream's names may become; beyond it each name keeps its first address.
@@ -150,6 +150,7 @@ fn read(upstream: &Value, options: &CompileOptions) -> Result<UpstreamSpec, Stri
     let mut spec = UpstreamSpec {
         content: 0,
         balancing,
+        hash_key: if balancing == Balancing::ConsistentHash { hash_key::read(upstream) } else { HashKey::None },
         scheme,
         pass_host,
         retries: field::integer(upstream, "retries").unwrap_or(default_retries),

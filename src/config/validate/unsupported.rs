@@ -25,11 +25,13 @@ fn check_upstream(upstream: &Value, path: &str) -> Result<(), String> {
             return Err(not_yet(&format!("{path}{name}"), "it is not"));
         }
     }
-    for (name, known) in [("type", "roundrobin"), ("scheme", "http")] {
+    let known: [(&str, &[&str]); 2] = [("type", &["roundrobin", "chash", "least_conn", "ewma"]), ("scheme", &["http"])];
+    for (name, known) in known {
         if let Some(text) = upstream.get(name).and_then(Value::as_str)
-            && text != known
+            && !known.contains(&text)
         {
-            return Err(not_yet(&format!("{path}{name}"), &format!("only `{known}` is, `{text}` is not")));
+            let list = known.join("`, `");
+            return Err(not_yet(&format!("{path}{name}"), &format!("only `{list}` is, `{text}` is not")));
         }
     }
     Ok(())

@@ -1,0 +1,87 @@
+//! Asks an upstream's balancer for a node, and tells it how the try went. Which one it is is decided in `upstream`.
+
+use super::connection::Client;
+use super::core::Core;
+use super::live::{Live, UpstreamState};
+use super::record::View;
+use super::scratch::Scratch;
+use crate::base::Mono;
+use crate::base::counters::Counter;
+use crate::config::snapshot::{HashKey, KeyPart, RouteSpec, RouteUpstream, UpstreamSpec};
+use crate::upstream::{Balancing, Pick};
+
+/// Milliseconds between two lines about requests without the key that `chash` asks for, per upstream and core.
+const SAY_AGAIN_MS: u64 = 10_000;
+
+/// Puts what `chash` hashes for this request into `scratch.hash_key`.
+pub fn find_key(core: &Core, client: &Client, scratch: &mut Scratch, live: &Live, route: &RouteSpec) {
+    let RouteUpstream::Index(index) = route.upstream else { return };
+    let place = index.0 as usize;
+    let mut key = std::mem::take(&mut scratch.hash_key);
+    key.clear();
+    let exchange = View { core, client, scratch, live, route: Some(route) }.exchange(scratch.facts.started);
+    let found = match &live.snapshot.upstreams[place].hash_key {
+        HashKey::None => false,
+        HashKey::Variable(variable) => variable.lookup(&exchange).push_text(&mut key),
+        HashKey::Combination(parts) => parts.iter().fold(false, |found, part| match part {
+            KeyPart::Text(text) => {
+                key.extend_from_slice(text);
+                found
+            }
+            KeyPart::Variable(variable) => variable.lookup(&exchange).push_text(&mut key) || found,
+        }),
+    };
+    if !found {
+        key.clear();
+        key.extend_from_slice(client.remote_text.as_bytes());
+        tell_of_missing(core, route, &live.upstreams[place]);
+    }
+    scratch.hash_key = key;
+}
+
+/// Counted each time; said now and then.
+fn tell_of_missing(core: &Core, route: &RouteSpec, state: &UpstreamState) {
+    core.counters.add(Counter::HashKeysMissing, 1);
+    let now_ms = core.deadlines.now_ms();
+    let due = state.key_missing_said_ms.get().is_none_or(|said_ms| now_ms.saturating_sub(said_ms) >= SAY_AGAIN_MS);
+    if due {
+        state.key_missing_said_ms.set(Some(now_ms));
+        log::warn!("route {}: a request has nothing of chash's key: $remote_addr takes its place", route.names.id);
+    }
+}
+
+/// The node to try next.
+pub fn pick(core: &Core, state: &UpstreamState, scratch: &Scratch, now: Mono) -> Option<usize> {
+    let pick = Pick { tried: &scratch.tried, key: &scratch.hash_key, seed: core.next_serial(), now };
+    state.balancer.borrow_mut().pick(&state.nodes, &pick, &|_| true)
+}
+
+/// A try that is under way, for the ways to balance that look at those: the balancer hears of its end whatever becomes of it.
+pub struct Under<'a> {
+    core: &'a Core,
+    state: &'a UpstreamState,
+    node: usize,
+    answered_ns: Option<u64>,
+}
+
+impl<'a> Under<'a> {
+    /// A try at `node` begins.
+    pub fn begin(core: &'a Core, spec: &UpstreamSpec, state: &'a UpstreamState, node: usize) -> Option<Self> {
+        if !matches!(spec.balancing, Balancing::LeastConnections | Balancing::Ewma) {
+            return None;
+        }
+        state.balancer.borrow_mut().began(node);
+        Some(Self { core, state, node, answered_ns: None })
+    }
+
+    /// An answer's head came after so many nanoseconds: how fast the client reads the rest is not the node's doing.
+    pub fn answered(&mut self, after_ns: Option<u64>) {
+        self.answered_ns = after_ns;
+    }
+}
+
+impl Drop for Under<'_> {
+    fn drop(&mut self) {
+        self.state.balancer.borrow_mut().ended(self.node, self.answered_ns, self.core.clock.mono());
+    }
+}
