@@ -25,7 +25,7 @@ end
 function done(summary, latency, requests)
     local e = summary.errors
     io.write(string.format(
-        "\nFIGURES requests=%d us=%d bytes=%d p50=%d p99=%d p999=%d max=%d errors=%d\n",
-        summary.requests, summary.duration, summary.bytes, latency:percentile(50), latency:percentile(99), latency:percentile(99.9),
+        "\nFIGURES requests=%d us=%d bytes=%d p50=%d p90=%d p99=%d p999=%d max=%d errors=%d\n",
+        summary.requests, summary.duration, summary.bytes, latency:percentile(50), latency:percentile(90), latency:percentile(99), latency:percentile(99.9),
         latency.max, e.connect + e.read + e.write + e.status + e.timeout))
 end

@@ -27,7 +27,7 @@ pub struct Work {
     /// The cores that wrk runs on, as taskset takes them.
     pub cores: String,
     /// Header lines.
-    pub headers: Vec<&'static str>,
+    pub headers: Vec<String>,
     /// Words for the script.
     pub script: Vec<String>,
 }
@@ -41,8 +41,10 @@ pub struct Load {
     pub bytes: u64,
     /// Responses per second.
     pub requests_per_s: f64,
-    /// Latency in microseconds: median, 99th, 99.9th percentile.
+    /// Latency in microseconds: median, 90th, 99th, 99.9th percentile.
     pub p50_us: f64,
+    /// See above.
+    pub p90_us: f64,
     /// See above.
     pub p99_us: f64,
     /// See above.
@@ -77,7 +79,7 @@ fn start(work: &Work) -> Outcome<Child> {
     wrk.args(["-t1", "--timeout", TIMEOUT, "-s", SCRIPT]);
     wrk.arg(format!("-c{}", work.connections)).arg(format!("-d{}s", work.seconds));
     for header in &work.headers {
-        wrk.args(["-H", header]);
+        wrk.arg("-H").arg(header);
     }
     wrk.arg(&work.url).arg("--").args(&work.script);
     wrk.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -123,6 +125,7 @@ fn parse(text: &str) -> Option<Load> {
         bytes: value("bytes")?,
         requests_per_s: requests as f64 * 1e6 / us as f64,
         p50_us: value("p50")? as f64,
+        p90_us: value("p90")? as f64,
         p99_us: value("p99")? as f64,
         p999_us: value("p999")? as f64,
         errors: value("errors")?,
@@ -136,7 +139,7 @@ mod tests {
     #[test]
     fn what_wrk_prints_is_read() {
         let text = "Running 10s test @ http://127.0.0.1:1/\n  1 threads and 64 connections\nRequests/sec:  79519.30\n\n\
-                    FIGURES requests=803140 us=10100000 bytes=115000000 p50=629 p99=2500 p999=4100 max=9000 errors=3\n";
+                    FIGURES requests=803140 us=10100000 bytes=115000000 p50=629 p90=1200 p99=2500 p999=4100 max=9000 errors=3\n";
         let found = parse(text).expect("a whole report");
         assert_eq!((found.requests, found.bytes, found.errors), (803_140, 115_000_000, 3));
         assert_eq!((found.p50_us, found.p99_us, found.p999_us), (629.0, 2500.0, 4100.0));
@@ -146,7 +149,7 @@ mod tests {
     #[test]
     fn a_report_with_a_figure_missing_is_none() {
         assert_eq!(parse("something else"), None);
-        assert_eq!(parse("FIGURES requests=1 us=1 bytes=1 p50=1 p99=1 errors=0"), None);
-        assert_eq!(parse("FIGURES requests=1 us=0 bytes=1 p50=1 p99=1 p999=1 errors=0"), None);
+        assert_eq!(parse("FIGURES requests=1 us=1 bytes=1 p50=1 p90=1 p99=1 errors=0"), None);
+        assert_eq!(parse("FIGURES requests=1 us=0 bytes=1 p50=1 p90=1 p99=1 p999=1 errors=0"), None);
     }
 }

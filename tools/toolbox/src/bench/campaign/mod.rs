@@ -31,6 +31,10 @@ mod verdict;
 const PLACE: &str = "target/bench";
 /// Partitions of a topic: as many as the walk-through's Kafka makes by itself.
 const PARTITIONS: i32 = 2;
+/// Bytes of the smallest responses.
+const SMALL_BYTES: usize = 16;
+/// Bytes of the longest body that stands in nginx's configuration; it takes no longer word than 4 KiB.
+const IN_MEMORY_BYTES: usize = 4000;
 /// Seconds of load before a contestant's first round of a case.
 const WARM_UP_S: u32 = 1;
 /// The same for the first contestant that records: a broker just started is slow.
@@ -145,7 +149,7 @@ fn measure_all(options: &Options, cases: &[Case], who: &[Who], tables: &mut Vec<
     let upstream_at = SocketAddr::from(([127, 0, 0, 1], options.port_base));
     for case in cases {
         let (contestant_cores, load_cores) = machine::split(machine::cores(), case.workers as usize);
-        let upstream = upstream(&dir, upstream_at, case, &load_cores)?;
+        let upstream = upstream(&dir, upstream_at, case.connections, &load_cores, SMALL_BYTES)?;
         let ground = Ground {
             dir: dir.clone(),
             shm: shm.0.clone(),
@@ -292,20 +296,25 @@ fn line(sample: &Sample) -> String {
     )
 }
 
-/// nginx in one process: 16 bytes from memory, the rest from files in the page cache.
-fn upstream(dir: &Path, address: SocketAddr, case: &Case, cores: &str) -> Outcome<Process> {
+/// nginx in one process: few bytes from memory, the rest from files in the page cache.
+pub fn upstream(dir: &Path, address: SocketAddr, connections: u32, cores: &str, bytes: usize) -> Outcome<Process> {
     let dir = started::fresh(&dir.join("upstream"))?;
     let bodies = dir.join("bodies");
     fs::create_dir_all(&bodies).map_err(|error| format!("{}: {error}", bodies.display()))?;
-    for (name, bytes) in [("8k", 8 << 10), ("64k", 64 << 10), ("1m", 1 << 20)] {
+    for (name, bytes) in [("8k", 8 << 10), ("64k", 64 << 10), ("1m", 1 << 20), ("any", bytes)] {
         fs::write(bodies.join(name), vec![b'a'; bytes]).map_err(|error| format!("{name}: {error}"))?;
     }
     started::check_free(&[address])?;
-    let idle = if case.connections > MANY_CONNECTIONS { "8s" } else { "600s" };
+    let idle = if connections > MANY_CONNECTIONS { "8s" } else { "600s" };
     let values = [
         ("DIR", dir.to_string_lossy().into_owned()),
         ("UPSTREAM", address.to_string()),
+        ("SMALL", "a".repeat(SMALL_BYTES)),
         ("KIB", "a".repeat(1024)),
+        (
+            "ANY",
+            if bytes <= IN_MEMORY_BYTES { format!("return 200 \"{}\";", "a".repeat(bytes)) } else { String::new() },
+        ),
         ("IDLE", idle.to_owned()),
     ];
     let config = started::fill("tools/bench.d", "upstream.conf", &dir, &values)?;

@@ -114,7 +114,7 @@ impl Bench<'_> {
             connections: case.connections,
             seconds,
             cores: self.cores.to_owned(),
-            headers: if case.is_close { vec!["Connection: close"] } else { Vec::new() },
+            headers: if case.is_close { vec!["Connection: close".to_owned()] } else { Vec::new() },
             script,
         }
     }
