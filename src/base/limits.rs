@@ -42,6 +42,12 @@ pub const BROKER_FRAME_BYTES: usize = 16 * 1024 * 1024;
 pub const STOW_MS: u64 = 5_000;
 /// Points on the ring of an upstream with `type: chash`, per core; weights that want more share this many.
 pub const CHASH_POINTS: usize = 64 * 1024;
+/// Outcomes of requests that wait for the control thread, per upstream with passive health checks; more are lost and counted.
+pub const HEALTH_REPORTS_WAITING: usize = 1_024;
+/// Milliseconds between two looks of the control thread at what cores report, and at upstreams that had their first request.
+pub const HEALTH_POLL_MS: u64 = 100;
+/// Bytes of the first line that a health check reads of an answer; without an end by then it is no HTTP.
+pub const PROBE_LINE_BYTES: usize = 4 * 1024;
 /// Levels of a nested `log_format`; deeper objects become `{}` (APISIX-COMPAT §2.3).
 pub const FORMAT_DEPTH: usize = 5;
 /// Entries of the `headers` and `querystring` objects of the default entry.

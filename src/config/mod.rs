@@ -3,7 +3,7 @@
 //! A change goes: body → [`resource::check_id`] → [`validate::forbid_times`] (PUT, POST) or [`patch`] → [`validate::check`] →
 //! [`validate::check_references`] → [`documents::Documents`] → [`compile::compile`] → [`snapshot::Snapshot`] → [`publish::Board`].
 
-mod address;
+pub mod address;
 pub mod compile;
 pub mod documents;
 pub mod file;

@@ -9,7 +9,8 @@ use super::lane_registry::StoredLane;
 use crate::kafka::{Batching, LaneSpec, Partitioner, Security, SinkId, SinkSpec};
 use crate::log::{Plan, RouteNames, Variable};
 use crate::route::{Expr, RouteIndex, RouteTable};
-use crate::upstream::{Balancing, NodeSet};
+use crate::upstream::health::Rules;
+use crate::upstream::{Balancing, NodeSet, Watch};
 
 /// The compiled configuration.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub struct Snapshot {
     pub upstreams: Vec<Arc<UpstreamSpec>>,
     /// By [`UpstreamIndex`]: addresses of the nodes, resolved. Empty: no nodes, or nothing resolved yet (503).
     pub node_sets: Vec<Arc<NodeSet>>,
+    /// By [`UpstreamIndex`]: who is up, for upstreams with `checks`. Put in by the health checks before it is published.
+    pub watches: Vec<Option<Arc<Watch>>>,
     /// By [`LoggerIndex`]. Instances with the same content are one.
     pub loggers: Vec<Arc<LoggerSpec>>,
     /// Loggers of global rules: they run for every request, also without a route (404), before the route's.
@@ -187,6 +190,75 @@ pub struct UpstreamSpec {
     pub keepalive: Keepalive,
     /// In the order written.
     pub nodes: Vec<NodeSpec>,
+    /// `checks`.
+    pub checks: Option<Checks>,
+    /// With `checks`: the object that configures it, `/apisix/routes/1`, the first of several; not in `content`.
+    pub name: String,
+}
+
+/// `upstream.checks`: how it is found out which nodes are up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checks {
+    /// Hash of what is below and of what else a probe says.
+    pub content: u64,
+    /// `active`: nodes are asked.
+    pub active: ActiveCheck,
+    /// `passive`: requests are looked at.
+    pub passive: Option<Rules>,
+}
+
+/// `checks.active`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActiveCheck {
+    /// `type`.
+    pub kind: CheckKind,
+    /// For one probe, from the connect to the status line.
+    pub timeout_ms: u64,
+    /// Probes under way at once.
+    pub concurrency: u32,
+    /// The Host header, and the name that a certificate must have.
+    pub host: HostOf,
+    /// To be asked instead of the node's own.
+    pub port: Option<u16>,
+    /// `http_method`.
+    pub method: String,
+    /// `http_path`.
+    pub path: String,
+    /// `http_req_body`.
+    pub body: String,
+    /// `req_headers`, whole lines.
+    pub headers: Vec<String>,
+    /// From one probe of a node that is up to the next.
+    pub healthy_interval_ms: u64,
+    /// From one probe of a node that is down to the next.
+    pub unhealthy_interval_ms: u64,
+    /// What counts.
+    pub rules: Rules,
+}
+
+/// `checks.active.type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckKind {
+    /// A connection is enough.
+    Tcp,
+    /// A request.
+    Http,
+    /// A request inside TLS.
+    Https {
+        /// `https_verify_certificate`.
+        verify: bool,
+    },
+}
+
+/// Which Host a probe names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostOf {
+    /// The node's, without port.
+    Node,
+    /// As `pass_host: node` says it.
+    NodeWithPort,
+    /// This one.
+    Fixed(String),
 }
 
 /// What of a request `chash` hashes. A request that has it not is hashed by `$remote_addr`.

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::UNIX_EPOCH;
 
+use super::health::Standing;
 use crate::base::counters::{COUNTERS, CounterKind};
 use crate::config::publish::Board;
 use crate::kafka::SinkFigures;
@@ -14,7 +15,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All metrics as text: every counter of every core with the label `core`, and what is served. `prefix` begins the names that are
 /// APISIX's (`plugin_attr.prometheus.metric_prefix`).
-pub fn render(board: &Board, hostname: &str, prefix: &str) -> String {
+pub fn render(board: &Board, hostname: &str, prefix: &str, standings: &[Standing]) -> String {
     let mut text = String::with_capacity(COUNTERS.len() * (160 + 48 * board.core_count()));
     let cores: Vec<CoreFigures> = (0..board.core_count()).map(|core| CoreFigures::of(board, core)).collect();
     counters(&mut text, &cores);
@@ -28,6 +29,12 @@ pub fn render(board: &Board, hostname: &str, prefix: &str) -> String {
     let node_info = format!("{prefix}node_info");
     family(&mut text, &node_info, "gauge", "Info of the node, by APISIX's name.");
     let _ = writeln!(text, "{node_info}{{hostname=\"{}\",version=\"{version}\"}} 1", escaped(hostname));
+    let upstream_status = format!("{prefix}upstream_status");
+    family(&mut text, &upstream_status, "gauge", "1: the node may get requests; 0: health checks found it down.");
+    for Standing { name, ip, port, is_up, .. } in standings {
+        let (name, up) = (escaped(name), u8::from(*is_up));
+        let _ = writeln!(text, "{upstream_status}{{name=\"{name}\",ip=\"{ip}\",port=\"{port}\"}} {up}");
+    }
     text
 }
 
@@ -101,12 +108,23 @@ mod tests {
         let (board, _asked, _put_down) = Board::new(Arc::default(), bells, 1);
         board.counters(1).add(Counter::Requests, 41);
         board.counters(0).sub(Counter::Open, 1);
-        let text = render(&board, "a\"b", "edge_");
+        let standing = Standing {
+            name: "/apisix/routes/1".into(),
+            kind: "http",
+            host: "a".into(),
+            ip: "10.0.0.1".into(),
+            port: 80,
+            is_up: false,
+            counts: [0; 4],
+        };
+        let text = render(&board, "a\"b", "edge_", &[standing]);
         assert!(text.contains("\ntollgate_requests_total{core=\"0\"} 0\ntollgate_requests_total{core=\"1\"} 41\n"));
         assert!(text.contains("# TYPE tollgate_requests_total counter\n"));
         assert!(text.contains("\ntollgate_log_entries_lost_total{core=\"1\",reason=\"spool\"} 0\n"));
         assert!(text.contains("tollgate_connections_open{core=\"0\"} 0\n"));
         assert!(text.contains("\nedge_node_info{hostname=\"a\\\"b\",version="));
+        let status = "edge_upstream_status{name=\"/apisix/routes/1\",ip=\"10.0.0.1\",port=\"80\"} 0\n";
+        assert!(text.contains(status));
         for (_, name, ..) in COUNTERS {
             assert_eq!(text.matches(&format!("# HELP {name} ")).count(), 1, "{name}");
             let variants = COUNTERS.iter().filter(|(_, other, ..)| other == name).count();
@@ -134,7 +152,7 @@ mod tests {
             let (begin, mut last, mut torn) = (Instant::now(), 0, None);
             let is_time = |last| begin.elapsed() < Duration::from_millis(if last == 0 { 15_000 } else { 200 });
             while is_time(last) && torn.is_none() {
-                let text = render(&board, "", "");
+                let text = render(&board, "", "", &[]);
                 let value = |begin: &str| {
                     let line = text.lines().find_map(|line| line.strip_prefix(begin));
                     line.and_then(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())

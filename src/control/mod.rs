@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod audit;
+pub mod health;
 pub mod identity;
 pub mod key;
 pub mod listeners;
@@ -29,6 +30,7 @@ use tokio::sync::{Mutex, oneshot};
 
 use self::admin::Admin;
 use self::admin::access::Access;
+use self::health::Checkers;
 use self::listeners::{Port, Ports};
 use self::peer::{Peer, Relayed};
 use self::publish::{Publisher, Source};
@@ -56,6 +58,7 @@ pub struct Control {
     runtime: Runtime,
     source: Source,
     names: Names,
+    checkers: Checkers,
     first: Arc<Snapshot>,
     made_key: Option<String>,
     notes: Vec<String>,
@@ -85,13 +88,15 @@ pub fn prepare(config: FileConfig, config_path: &Path) -> Result<Control, Vec<St
     let names = Names::new(config.tollgate.hosts.clone(), config.http.resolver_timeout_ms);
     let mut warnings = std::mem::take(&mut loaded.problems);
     let options = CompileOptions { tls: trust::read(&config)?, ..CompileOptions::from(&config) };
+    let checkers = Checkers::new(options.tls.trust.clone());
     let mut source = Source::new(store, loaded, options, names.clone());
-    let (first, remarks) = runtime.block_on(source.first());
+    let (mut first, remarks) = runtime.block_on(source.first());
+    checkers.attach(&mut first);
     warnings.extend(remarks);
     let notes = made_key.iter().map(|made| format!("the admin key is in {}", made.path.display())).collect();
     let made_key = made_key.map(|made| made.key);
     let (first, ports) = (Arc::new(first), Ports::default());
-    Ok(Control { config, runtime, source, names, first, made_key, notes, warnings, ports, relay: None })
+    Ok(Control { config, runtime, source, names, checkers, first, made_key, notes, warnings, ports, relay: None })
 }
 
 fn open(config: &FileConfig, config_path: &Path, data_dir: &Path) -> Result<(Store, Loaded), String> {
@@ -193,20 +198,22 @@ impl Control {
         put_down: Receiver<Arc<Snapshot>>,
         ended: Receiver<()>,
     ) -> Result<(), String> {
-        let Self { config, runtime, source, names, made_key, ports, relay, first, .. } = self;
+        let Self { config, runtime, source, names, checkers, made_key, ports, relay, first, .. } = self;
         drop(first);
         let served = runtime.block_on(async {
             drop_retired(put_down)?;
             resolver::answer_cores(names.clone(), Arc::clone(&board), asked);
-            let publisher = Publisher::new(source, Arc::clone(&board));
+            let publisher = Publisher::new(source, Arc::clone(&board), checkers.clone());
             let view = publisher.view();
             let publisher = Arc::new(Mutex::new(publisher));
             keep_current(&names, &publisher);
+            tokio::spawn(checkers.clone().run());
             let access = Access::new(&config.admin, made_key);
             let (version, cors) = (config.admin.api_version, config.admin.cors);
             let admin = Arc::new(Admin::new(access, version, cors, view.clone(), publisher));
             let metric_prefix = config.prometheus.as_ref().map_or("", |prometheus| prometheus.prefix.as_str()).into();
-            let seen = Seen { board: Arc::clone(&board), view, hostname: metrics::hostname().into(), metric_prefix };
+            let hostname = metrics::hostname().into();
+            let seen = Seen { board: Arc::clone(&board), view, hostname, metric_prefix, checkers };
             start(&config, ports, relay, &admin, &seen)?;
             let timeout_ms = config.tollgate.shutdown_timeout_ms + limits::STOW_MS + LAST_MS;
             until_ended(&board, ended, Duration::from_millis(timeout_ms)).await

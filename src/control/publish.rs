@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::health::Checkers;
 use super::resolver::Names;
 use super::store::yaml::Look;
 use super::store::{Commit, Expiries, Loaded, Store};
@@ -128,13 +129,14 @@ pub struct Publisher {
     source: Source,
     view: View,
     board: Arc<Board>,
+    checkers: Checkers,
 }
 
 impl Publisher {
-    /// Ties a source to the board that holds its first snapshot.
-    pub fn new(source: Source, board: Arc<Board>) -> Self {
+    /// Ties a source to the board that holds its first snapshot, and to the checks that are attached to it.
+    pub fn new(source: Source, board: Arc<Board>, checkers: Checkers) -> Self {
         let view = View(Arc::new(RwLock::new(Arc::clone(&source.documents))));
-        Self { source, view, board }
+        Self { source, view, board, checkers }
     }
 
     /// For readers.
@@ -203,11 +205,12 @@ impl Publisher {
     }
 
     /// From here to the board nothing waits: a client that goes away cannot leave the store and the cores apart.
-    async fn publish(&mut self, documents: Documents, compiled: Compiled, generation: u64) {
+    async fn publish(&mut self, documents: Documents, mut compiled: Compiled, generation: u64) {
         self.source.documents = Arc::new(documents);
         self.view.set(Arc::clone(&self.source.documents));
         self.source.generation = generation;
         self.tell(&compiled);
+        self.checkers.attach(&mut compiled.snapshot);
         let version = self.board.publish(Arc::new(compiled.snapshot));
         let started = Instant::now();
         while !self.board.taken_by_all(version) {
@@ -298,7 +301,7 @@ mod tests {
         let (first, _) = source.first().await;
         let (board, _, _) = Board::new(Arc::new(first), Vec::new(), 1);
         let board = Arc::new(board);
-        (Publisher::new(source, Arc::clone(&board)), board)
+        (Publisher::new(source, Arc::clone(&board), Checkers::new(crate::config::compile::Trust::default())), board)
     }
 
     fn route(node: &str) -> Value {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::admin::SERVER;
 use super::admin::answer::{self, Answer};
 use super::admin::schemas;
+use super::health::Checkers;
 use super::metrics;
 use super::publish::View;
 use crate::base::counters::Counter;
@@ -30,6 +31,8 @@ pub struct Seen {
     pub hostname: Arc<str>,
     /// `plugin_attr.prometheus.metric_prefix`.
     pub metric_prefix: Arc<str>,
+    /// Who is up.
+    pub checkers: Checkers,
 }
 
 type Reply = Response<axum::body::Body>;
@@ -51,7 +54,7 @@ pub fn metrics(seen: Seen, uri: &str) -> Router {
         if request.uri().path() != uri {
             return unknown().await;
         }
-        let text = metrics::render(&seen.board, &seen.hostname, &seen.metric_prefix);
+        let text = metrics::render(&seen.board, &seen.hostname, &seen.metric_prefix, &seen.checkers.standings());
         let mut response = sent(Answer::text(StatusCode::OK, text));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
         response
@@ -91,10 +94,11 @@ pub fn status(seen: Seen) -> Router {
         .with_state(seen)
 }
 
-/// The Control API: `/v1/schema` and the objects as they are configured.
+/// The Control API: `/v1/schema`, `/v1/healthcheck` and the objects as they are configured.
 pub fn control(seen: Seen) -> Router {
     Router::new()
         .route("/v1/schema", get(schema))
+        .route("/v1/healthcheck", get(healthcheck))
         .route("/v1/{kinds}", get(all))
         .route("/v1/{kind}/{id}", get(one))
         .fallback(unknown)
@@ -108,6 +112,26 @@ async fn unknown() -> Reply {
 async fn schema() -> Reply {
     let body = json!({ "main": schemas::all_resources(), "plugins": schemas::all_plugins(), "stream-plugins": {} });
     ok(body)
+}
+
+/// Every checked upstream with its nodes, by APISIX's names.
+async fn healthcheck(State(seen): State<Seen>) -> Reply {
+    let standings = seen.checkers.standings();
+    let upstreams = standings.chunk_by(|a, b| a.name == b.name).map(|nodes| {
+        let shown = nodes.iter().map(|node| {
+            let [success, http_failure, tcp_failure, timeout_failure] = node.counts;
+            json!({
+                "hostname": node.host, "ip": node.ip, "port": node.port,
+                "status": if node.is_up { "healthy" } else { "unhealthy" },
+                "counter": {
+                    "success": success, "http_failure": http_failure,
+                    "tcp_failure": tcp_failure, "timeout_failure": timeout_failure,
+                },
+            })
+        });
+        json!({ "name": nodes[0].name, "type": nodes[0].kind, "nodes": shown.collect::<Value>() })
+    });
+    ok(upstreams.collect())
 }
 
 /// The Control API's names: plural, singular, the one in messages.

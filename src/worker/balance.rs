@@ -7,16 +7,30 @@ use super::record::View;
 use super::scratch::Scratch;
 use crate::base::Mono;
 use crate::base::counters::Counter;
+use crate::base::fault::{Fault, Kind};
+use crate::base::limits::HEALTH_POLL_MS;
 use crate::config::snapshot::{HashKey, KeyPart, RouteSpec, RouteUpstream, UpstreamSpec};
+use crate::upstream::health::Outcome;
+use crate::upstream::watch::Report;
 use crate::upstream::{Balancing, Pick};
 
 /// Milliseconds between two lines about requests without the key that `chash` asks for, per upstream and core.
 const SAY_AGAIN_MS: u64 = 10_000;
 
-/// Puts what `chash` hashes for this request into `scratch.hash_key`.
-pub fn find_key(core: &Core, client: &Client, scratch: &mut Scratch, live: &Live, route: &RouteSpec) {
+/// A request for an upstream is there: its checks may begin, and its key is found.
+pub fn prepare(core: &Core, client: &Client, scratch: &mut Scratch, live: &Live, route: &RouteSpec) {
     let RouteUpstream::Index(index) = route.upstream else { return };
     let place = index.0 as usize;
+    if let Some(watch) = &live.upstreams[place].watch {
+        watch.touch();
+    }
+    if live.snapshot.upstreams[place].balancing == Balancing::ConsistentHash {
+        find_key(core, client, scratch, live, route, place);
+    }
+}
+
+/// Puts what `chash` hashes for this request into `scratch.hash_key`.
+fn find_key(core: &Core, client: &Client, scratch: &mut Scratch, live: &Live, route: &RouteSpec, place: usize) {
     let mut key = std::mem::take(&mut scratch.hash_key);
     key.clear();
     let exchange = View { core, client, scratch, live, route: Some(route) }.exchange(scratch.facts.started);
@@ -53,7 +67,44 @@ fn tell_of_missing(core: &Core, route: &RouteSpec, state: &UpstreamState) {
 /// The node to try next.
 pub fn pick(core: &Core, state: &UpstreamState, scratch: &Scratch, now: Mono) -> Option<usize> {
     let pick = Pick { tried: &scratch.tried, key: &scratch.hash_key, seed: core.next_serial(), now };
-    state.balancer.borrow_mut().pick(&state.nodes, &pick, &|_| true)
+    let mut balancer = state.balancer.borrow_mut();
+    match &state.watch {
+        None => balancer.pick(&state.nodes, &pick, &|_| true),
+        Some(watch) => balancer.pick(&state.nodes, &pick, &|node| watch.is_up(node)),
+    }
+}
+
+/// What became of a try, for passive health checks (APISIX-COMPAT §7.4).
+#[derive(Clone, Copy, Debug)]
+pub enum Ended {
+    /// The client got this status from the node.
+    Answered(u16),
+    /// It failed, and another node is asked.
+    Passed(Fault),
+    /// It failed, and the client was told so with this status.
+    Failed(Fault, u16),
+}
+
+/// Tells the control thread, if it wants to know.
+pub fn report(core: &Core, state: &UpstreamState, node: usize, ended: Ended) {
+    let Some(watch) = &state.watch else { return };
+    let Some(rules) = watch.passive() else { return };
+    let of_fault = |fault: Fault| if fault.kind == Kind::Timeout { Outcome::Timeout } else { Outcome::TcpFailure };
+    let outcome = match ended {
+        Ended::Answered(status) => rules.of_status(status),
+        Ended::Passed(fault) => Some(of_fault(fault)),
+        Ended::Failed(fault, status) => rules.of_status(status).or_else(|| Some(of_fault(fault))),
+    };
+    let Some(outcome) = outcome else { return };
+    if outcome == Outcome::Success && watch.is_up(node) {
+        // All that it says is that failures before it count no more: once for each look of the control thread is enough.
+        let (said, now_ms) = (&state.success_said_ms[node], core.deadlines.now_ms());
+        if now_ms.saturating_sub(said.get()) < HEALTH_POLL_MS {
+            return;
+        }
+        said.set(now_ms);
+    }
+    watch.report(Report { node, outcome });
 }
 
 /// A try that is under way, for the ways to balance that look at those: the balancer hears of its end whatever becomes of it.

@@ -12,7 +12,7 @@ use crate::config::publish::Board;
 use crate::config::snapshot::{Snapshot, UpstreamSpec, authority};
 use crate::io::socket::Target;
 use crate::kafka::LaneId;
-use crate::upstream::{Balancer, NodeSet};
+use crate::upstream::{Balancer, NodeSet, Watch};
 
 /// What a core keeps for one upstream.
 #[derive(Debug)]
@@ -20,6 +20,10 @@ pub struct UpstreamState {
     content: u64,
     /// The nodes with their addresses.
     pub nodes: Arc<NodeSet>,
+    /// Who is up, if the upstream has `checks`.
+    pub watch: Option<Arc<Watch>>,
+    /// When each node's success was last reported; the core's clock, in ms. Empty without passive checks.
+    pub success_said_ms: Vec<Cell<u64>>,
     /// Whose turn it is.
     pub balancer: RefCell<Balancer>,
     /// When it was last said that a request had no key for `chash`; the core's clock, in ms.
@@ -136,19 +140,31 @@ impl Lives {
 fn upstream_states(core: &Core, snapshot: &Snapshot, old: Option<&Live>) -> Vec<Rc<UpstreamState>> {
     let kept: HashMap<u64, &Rc<UpstreamState>> =
         old.iter().flat_map(|old| &old.upstreams).map(|state| (state.content, state)).collect();
-    let pairs = snapshot.upstreams.iter().zip(&snapshot.node_sets);
+    let pairs = snapshot.upstreams.iter().zip(&snapshot.node_sets).enumerate();
     pairs
-        .map(|(spec, nodes)| match kept.get(&spec.content) {
-            Some(state) if state.nodes.content() == nodes.content() => Rc::clone(state),
-            _ => Rc::new(upstream_state(core, spec, nodes)),
+        .map(|(place, (spec, nodes))| {
+            let watch = snapshot.watches.get(place).and_then(Option::as_ref);
+            match kept.get(&spec.content) {
+                Some(state) if state.nodes.content() == nodes.content() && is_same(state.watch.as_ref(), watch) => {
+                    Rc::clone(state)
+                }
+                _ => Rc::new(upstream_state(core, spec, nodes, watch)),
+            }
         })
         .collect()
 }
 
-fn upstream_state(core: &Core, spec: &UpstreamSpec, nodes: &Arc<NodeSet>) -> UpstreamState {
+fn is_same(one: Option<&Arc<Watch>>, other: Option<&Arc<Watch>>) -> bool {
+    one.map(Arc::as_ptr) == other.map(Arc::as_ptr)
+}
+
+fn upstream_state(core: &Core, spec: &UpstreamSpec, nodes: &Arc<NodeSet>, watch: Option<&Arc<Watch>>) -> UpstreamState {
+    let reported = watch.is_some_and(|watch| watch.passive().is_some());
     UpstreamState {
         content: spec.content,
         nodes: Arc::clone(nodes),
+        watch: watch.cloned(),
+        success_said_ms: vec![Cell::new(0); if reported { nodes.nodes().len() } else { 0 }],
         balancer: RefCell::new(Balancer::new(spec.balancing, core.index as u64)),
         key_missing_said_ms: Cell::new(None),
         pools: nodes.nodes().iter().map(|node| core.pools.of(&Target::Tcp(node.address))).collect(),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use super::balance::{self, Under};
+use super::balance::{self, Ended, Under};
 use super::connection::{After, Client};
 use super::core::Core;
 use super::exchange::answer;
@@ -19,7 +19,7 @@ use crate::config::snapshot::{PassHost, RouteSpec, UpstreamIndex, UpstreamSpec};
 use crate::http::policy::{self, Forward, HostHeader, Upgrade};
 use crate::http::reply::{CLIENT_GONE, status_of, status_without_node};
 use crate::http::request::BodyLength;
-use crate::upstream::{Attempt, Balancing, SentBody, Verdict, after_fault, may_be_followed, tries_allowed};
+use crate::upstream::{Attempt, SentBody, Verdict, after_fault, may_be_followed, tries_allowed};
 
 /// What every try of one request shares.
 struct Plan<'a> {
@@ -48,9 +48,7 @@ pub async fn run(
     {
         return answer(core, client, scratch, 413).await;
     }
-    if spec.balancing == Balancing::ConsistentHash {
-        balance::find_key(core, client, scratch, live, route);
-    }
+    balance::prepare(core, client, scratch, live, route);
     let plan = Plan { route, spec, state, began: core.clock.mono() };
     let mut again = None;
     let mut tries = 0;
@@ -61,10 +59,14 @@ pub async fn run(
         };
         tries += 1;
         let failed = match attempt(core, client, scratch, &plan, node, tries).await {
-            Ok(after) => return after,
+            Ok(after) => {
+                balance::report(core, state, node, Ended::Answered(scratch.facts.status));
+                return after;
+            }
             Err(failed) => failed,
         };
         if failed.head_sent {
+            balance::report(core, state, node, Ended::Answered(scratch.facts.status));
             // Only a cut connection says truly that the rest will not come.
             return After::Close;
         }
@@ -83,10 +85,12 @@ pub async fn run(
             }
             Verdict::NextNode => {
                 note_status(&mut scratch.facts, status);
+                balance::report(core, state, node, Ended::Passed(failed.fault));
                 scratch.tried.push(node);
             }
             Verdict::GiveUp => {
                 note_status(&mut scratch.facts, status);
+                balance::report(core, state, node, Ended::Failed(failed.fault, status));
                 core.counters.add(Counter::UpstreamFaults, 1);
                 return answer(core, client, scratch, status).await;
             }

@@ -10,6 +10,7 @@ mod command_line;
 mod connections;
 mod errors;
 mod headers;
+mod health;
 mod lifecycle;
 mod refused_requests;
 mod refused_responses;

@@ -12,6 +12,7 @@ use super::snapshot::{Keepalive, Snapshot};
 use crate::kafka::Overflow;
 use crate::route::RouterMode;
 
+mod checks;
 mod content;
 mod field;
 mod hash_key;
@@ -83,6 +84,7 @@ pub fn compile(documents: &Documents, options: &CompileOptions, resolve: &dyn Fn
         route_specs,
         upstreams,
         node_sets,
+        watches: Vec::new(),
         loggers,
         global_loggers,
         global_captures,

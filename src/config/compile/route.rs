@@ -117,16 +117,21 @@ impl<'a, 'b> Routes<'a, 'b> {
         service: Option<&'a Value>,
         said: &mut Vec<String>,
     ) -> Result<RouteUpstream, String> {
-        for holder in [Some(route), service].into_iter().flatten() {
+        for (kind, holder) in [("routes", Some(route)), ("services", service)] {
+            let Some(holder) = holder else { continue };
             if let Some(id) = field::id(holder, "upstream_id") {
                 let Some(document) = self.documents.find(Kind::Upstream, &id) else {
                     said.push(format!("upstream_id {id} does not exist: requests are answered with 502"));
                     return Ok(RouteUpstream::Missing(502));
                 };
-                return self.upstreams.add(&document.value).map(RouteUpstream::Index);
+                return self
+                    .upstreams
+                    .add(&document.value, || format!("/apisix/upstreams/{id}"))
+                    .map(RouteUpstream::Index);
             }
             if let Some(upstream) = holder.get("upstream") {
-                return self.upstreams.add(upstream).map(RouteUpstream::Index);
+                let owner = || format!("/apisix/{kind}/{}", field::id(holder, "id").unwrap_or_default());
+                return self.upstreams.add(upstream, owner).map(RouteUpstream::Index);
             }
         }
         Ok(RouteUpstream::Missing(503))

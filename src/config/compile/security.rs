@@ -30,6 +30,11 @@ impl Trust {
     pub fn new(read: impl Fn() -> Roots + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
     }
+
+    /// Them.
+    pub fn roots(&self) -> Roots {
+        (self.0)()
+    }
 }
 
 impl Default for Trust {
@@ -84,7 +89,7 @@ impl<'a> Securities<'a> {
         let roots = match field::text(tls, "ca") {
             _ if !verifies(tls) => None,
             Some(pem) => Some(Roots::from_pem(pem).map_err(|why| format!("tls.ca: {why}"))?),
-            None => Some((self.defaults.trust.0)()),
+            None => Some(self.defaults.trust.roots()),
         };
         let own = identity(tls);
         let identity = own.as_ref().or(self.defaults.identity.as_ref());
@@ -112,7 +117,7 @@ impl<'a> Securities<'a> {
             if tls.get("ca").is_some() {
                 texts.push("tls.ca is without effect while tls.verify is false".to_owned());
             }
-        } else if tls.get("ca").is_none() && (self.defaults.trust.0)().is_empty() {
+        } else if tls.get("ca").is_none() && self.defaults.trust.roots().is_empty() {
             texts.push(
                 "tls.verify is true, and no trusted certificate is known here, so that no broker will be taken: install \
                  ca-certificates, or name the authority in tls.ca or apisix.ssl.ssl_trusted_certificate"

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::content::{Json, hash_of};
-use super::{CompileOptions, field, hash_key};
+use super::{CompileOptions, checks, field, hash_key};
 use crate::config::address;
 use crate::config::snapshot::{HashKey, Keepalive, NodeSpec, PassHost, Scheme, UpstreamIndex, UpstreamSpec};
 use crate::upstream::{Balancing, Node, NodeSet};
@@ -41,16 +41,16 @@ impl<'a> Upstreams<'a> {
         }
     }
 
-    /// The upstream that an object of the documents configures.
+    /// The upstream that an object of the documents configures; `owner` names the object.
     ///
     /// # Errors
     /// Why it cannot be compiled.
-    pub fn add(&mut self, upstream: &'a Value) -> Result<UpstreamIndex, String> {
+    pub fn add(&mut self, upstream: &'a Value, owner: impl FnOnce() -> String) -> Result<UpstreamIndex, String> {
         let place = std::ptr::from_ref(upstream);
         if let Some(known) = self.by_object.get(&place) {
             return known.clone();
         }
-        let added = read(upstream, self.options).map(|spec| self.share(spec));
+        let added = read(upstream, owner, self.options).map(|spec| self.share(spec));
         self.by_object.insert(place, added.clone());
         added
     }
@@ -127,7 +127,7 @@ fn common_multiple(a: u32, b: usize) -> Option<u32> {
     (a / x).checked_mul(b).filter(|shares| *shares <= ADDRESSES_MOST)
 }
 
-fn read(upstream: &Value, options: &CompileOptions) -> Result<UpstreamSpec, String> {
+fn read(upstream: &Value, owner: impl FnOnce() -> String, options: &CompileOptions) -> Result<UpstreamSpec, String> {
     let scheme = match field::text(upstream, "scheme") {
         None | Some("http") => Scheme::Http,
         Some("https") => Scheme::Https,
@@ -146,6 +146,7 @@ fn read(upstream: &Value, options: &CompileOptions) -> Result<UpstreamSpec, Stri
         _ => PassHost::Pass,
     };
     let nodes = nodes(upstream.get("nodes"), scheme, options)?;
+    let checks = checks::read(upstream, &pass_host, scheme)?;
     let default_retries = u32::try_from(nodes.len().saturating_sub(1)).unwrap_or(u32::MAX);
     let mut spec = UpstreamSpec {
         content: 0,
@@ -158,11 +159,14 @@ fn read(upstream: &Value, options: &CompileOptions) -> Result<UpstreamSpec, Stri
         timeouts: field::timeouts(upstream).unwrap_or_default(),
         keepalive: keepalive(upstream.get("keepalive_pool"), options.keepalive),
         nodes,
+        name: if checks.is_some() { owner() } else { String::new() },
+        checks,
     };
+    let checked = spec.checks.as_ref().map(|checks| checks.content);
     // `chash` differs by these two alone.
     let hashing = (Json(upstream.get("hash_on")), Json(upstream.get("key")));
     let how = (spec.balancing, spec.scheme, &spec.pass_host, spec.retries, spec.retry_timeout_ms);
-    spec.content = hash_of(&(how, spec.timeouts, spec.keepalive, &spec.nodes, hashing));
+    spec.content = hash_of(&(how, spec.timeouts, spec.keepalive, &spec.nodes, hashing, checked));
     Ok(spec)
 }
 

@@ -20,7 +20,7 @@ pub fn check(kind: Kind, value: &Value) -> Result<(), String> {
 }
 
 fn check_upstream(upstream: &Value, path: &str) -> Result<(), String> {
-    for name in ["checks", "tls", "service_name"] {
+    for name in ["tls", "service_name"] {
         if upstream.get(name).is_some() {
             return Err(not_yet(&format!("{path}{name}"), "it is not"));
         }

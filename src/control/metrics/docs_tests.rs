@@ -12,7 +12,7 @@ use crate::config::publish::{Bell, Board};
 fn registry() -> BTreeMap<String, String> {
     let bells: Vec<Bell> = vec![Box::new(|| {})];
     let (board, _asked, _put_down) = Board::new(Arc::default(), bells, 1);
-    let text = render(&board, "host", "apisix_");
+    let text = render(&board, "host", "apisix_", &[]);
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
 }
