@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::message::Reject;
+use super::reads::reads;
 use super::syntax::{MAX_BODY_BYTES, hex, is_blank, is_field_value, is_token_byte};
 use crate::base::limits::{CHUNK_LINE_BYTES, HEADER_COUNT, TRAILER_BYTES};
 
@@ -290,24 +291,22 @@ pub fn write_chunk_head(out: &mut Vec<u8>, len: usize) {
 /// For fuzzing: any split finds the same payload, trailers, end and verdict; framed anew, the payload reads back.
 #[doc(hidden)]
 pub fn fuzz_chunked(bytes: &[u8]) {
-    let stride = 1 + bytes.first().map_or(0, |&byte| usize::from(byte) % 13);
-    let bytes = bytes.get(1..).unwrap_or_default();
-    let whole = decode(bytes, bytes.len().max(1));
-    assert_eq!(whole, decode(bytes, stride));
+    let whole = decode(bytes, std::iter::once(bytes.len()));
+    assert_eq!(whole, decode(bytes, reads(bytes)));
     let Ok(found) = whole else { return };
     assert!(found.consumed <= bytes.len() && (found.done || found.consumed == bytes.len()));
     if !found.done {
         return;
     }
     let mut again = Vec::new();
-    for piece in found.payload.chunks(stride) {
+    for piece in found.payload.chunks(1 + bytes.len() % 7) {
         write_chunk_head(&mut again, piece.len());
         again.extend_from_slice(piece);
         again.extend_from_slice(CHUNK_END);
     }
     again.extend_from_slice(LAST_CHUNK_LINE);
     again.extend_from_slice(&found.trailers);
-    let read = decode(&again, 3).expect("what we write is well-formed");
+    let read = decode(&again, reads(&again)).expect("what we write is well-formed");
     assert!(read.done && read.consumed == again.len());
     assert_eq!((read.payload, read.trailers), (found.payload, found.trailers));
 }
@@ -321,12 +320,14 @@ struct Decoded {
     done: bool,
 }
 
-/// Decodes with reads of at most `stride` bytes.
-fn decode(bytes: &[u8], stride: usize) -> Result<Decoded, Reject> {
+/// Decodes with reads that end where `ends` says.
+fn decode(bytes: &[u8], ends: impl Iterator<Item = usize>) -> Result<Decoded, Reject> {
     let mut decoder = ChunkedDecoder::new();
     let mut found = Decoded::default();
-    for read in bytes.chunks(stride) {
-        let mut rest = read;
+    let mut at = 0;
+    for end in ends {
+        let mut rest = &bytes[at..end];
+        at = end;
         while !rest.is_empty() && !found.done {
             let step = decoder.advance(rest)?;
             assert!(step.consumed > 0 && step.consumed <= rest.len());
@@ -346,10 +347,17 @@ fn decode(bytes: &[u8], stride: usize) -> Result<Decoded, Reject> {
 mod tests {
     use super::*;
 
+    /// Ends of reads of `stride` bytes each.
+    fn every(stride: usize, text: &str) -> impl Iterator<Item = usize> + use<> {
+        let (len, stride) = (text.len(), stride.max(1));
+        (0..len.div_ceil(stride)).map(move |index| ((index + 1) * stride).min(len))
+    }
+
     fn found(text: &str) -> Decoded {
-        let whole = decode(text.as_bytes(), usize::MAX).unwrap_or_else(|reject| panic!("{text:?}: {reject:?}"));
+        let whole =
+            decode(text.as_bytes(), every(text.len(), text)).unwrap_or_else(|reject| panic!("{text:?}: {reject:?}"));
         for stride in 1..text.len() {
-            assert_eq!(decode(text.as_bytes(), stride).as_ref(), Ok(&whole), "{text:?} by {stride}");
+            assert_eq!(decode(text.as_bytes(), every(stride, text)).as_ref(), Ok(&whole), "{text:?} by {stride}");
         }
         whole
     }
@@ -476,7 +484,7 @@ mod tests {
     fn refuses_each(texts: &[&str]) {
         for text in texts {
             for stride in 1..=text.len() {
-                let verdict = decode(text.as_bytes(), stride);
+                let verdict = decode(text.as_bytes(), every(stride, text));
                 assert_eq!(verdict.map_err(|reject| reject.status), Err(400), "{text:?} by {stride}");
             }
         }
@@ -491,7 +499,9 @@ mod tests {
 
     #[test]
     fn extensions_and_trailers_are_bounded() {
-        let status = |text: &str| decode(text.as_bytes(), 1000).map(|body| body.done).map_err(|reject| reject.status);
+        let status = |text: &str| {
+            decode(text.as_bytes(), every(1000, text)).map(|body| body.done).map_err(|reject| reject.status)
+        };
         let line = |len: usize| format!("1;{}\r\nx\r\n0\r\n\r\n", "a".repeat(len - "1;\r\n".len()));
         assert_eq!(status(&line(CHUNK_LINE_BYTES)), Ok(true));
         assert_eq!(status(&line(CHUNK_LINE_BYTES + 1)), Err(400));

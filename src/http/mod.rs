@@ -8,6 +8,9 @@ pub mod limits;
 mod lines;
 pub mod message;
 pub mod policy;
+#[doc(hidden)]
+pub mod reads;
+pub mod recode;
 pub mod reply;
 pub mod request;
 pub mod response;

@@ -8,6 +8,7 @@ use super::host;
 use super::limits::{HeadLimits, METHOD_BYTES};
 use super::lines::{Framing, Known, Line, Progress, field, known};
 use super::message::{Method, Parsed, Reject, Version};
+use super::reads::reads;
 use super::syntax::{MAX_BODY_BYTES, content_length, is_field_value, is_target, is_token, is_token_byte, trim};
 
 /// How the end of a request's body is found (RFC 9112 §6.3).
@@ -316,22 +317,18 @@ pub fn fuzz_request(bytes: &[u8]) {
     let mut whole = RequestHead::default();
     let answer = parse_request(bytes, &limits, &mut whole);
     let mut pieces = RequestHead::default();
-    let step = 1 + bytes.first().map_or(0, |&byte| usize::from(byte) % 17);
-    let mut end = 0;
-    let piecewise = loop {
-        end = (end + step).min(bytes.len());
-        match parse_request(&bytes[..end], &limits, &mut pieces) {
-            Ok(Parsed::Partial) if end < bytes.len() => {}
-            other => break other,
-        }
-    };
+    let mut answers = reads(bytes).map(|end| parse_request(&bytes[..end], &limits, &mut pieces));
+    let piecewise = answers.find(|answer| *answer != Ok(Parsed::Partial)).unwrap_or(Ok(Parsed::Partial));
     assert_eq!(answer, piecewise);
+    // A blank line before the request line is no part of the head.
+    assert!(answer != Ok(Parsed::Partial) || bytes.len() <= limits.head_bytes + 4);
     if answer != Ok(Parsed::Complete) {
         return;
     }
     assert_eq!(format!("{whole:?}"), format!("{pieces:?}"));
     assert!(whole.len <= bytes.len() && bytes[..whole.len].ends_with(b"\r\n\r\n"));
-    assert!(is_token(whole.method.of(bytes)) && !whole.path.is_empty());
+    assert!(is_token(whole.method.of(bytes)) && !whole.path.is_empty() && is_target(whole.target.of(bytes)));
+    assert!(whole.len <= limits.head_bytes && whole.fields.len() <= limits.header_count);
     assert!(whole.version == Version::Http10 || !whole.host.is_empty());
     for (name, value) in whole.fields.iter(bytes) {
         assert!(is_token(name) && is_field_value(value) && trim(value).len() == value.len());

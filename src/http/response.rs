@@ -6,6 +6,7 @@ use super::fields::{Fields, Span};
 use super::limits::HeadLimits;
 use super::lines::{Framing, Line, Progress, field, known};
 use super::message::{Malformed, Method, Parsed, Version};
+use super::reads::reads;
 use super::syntax::{is_field_value, is_token, trim};
 
 /// How the end of a response's body is found (RFC 9112 §6.3).
@@ -194,20 +195,17 @@ pub fn fuzz_response(bytes: &[u8]) {
     let mut whole = ResponseHead::default();
     let answer = parse_response(bytes, &limits, asked, &mut whole);
     let mut pieces = ResponseHead::default();
-    let mut end = 0;
-    let piecewise = loop {
-        end = (end + 1 + seed % 17).min(bytes.len());
-        match parse_response(&bytes[..end], &limits, asked, &mut pieces) {
-            Ok(Parsed::Partial) if end < bytes.len() => {}
-            other => break other,
-        }
-    };
+    let mut answers = reads(bytes).map(|end| parse_response(&bytes[..end], &limits, asked, &mut pieces));
+    let piecewise = answers.find(|answer| *answer != Ok(Parsed::Partial)).unwrap_or(Ok(Parsed::Partial));
     assert_eq!(answer, piecewise);
+    assert!(answer != Ok(Parsed::Partial) || bytes.len() <= limits.head_bytes);
     if answer != Ok(Parsed::Complete) {
         return;
     }
     assert_eq!(format!("{whole:?}"), format!("{pieces:?}"));
     assert!(whole.len <= bytes.len() && bytes[..whole.len].ends_with(b"\r\n\r\n"));
+    assert!(whole.len <= limits.head_bytes && whole.fields.len() <= limits.header_count);
+    assert!(is_field_value(whole.reason.of(bytes)));
     assert!((100..=999).contains(&whole.status));
     assert!(whole.status != 101 || asked.upgrade);
     for (name, value) in whole.fields.iter(bytes) {

@@ -2,7 +2,6 @@
 
 mod admin;
 mod balance;
-mod chunks;
 mod connection;
 mod core;
 mod exchange;

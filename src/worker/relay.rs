@@ -2,13 +2,13 @@
 
 use std::cell::RefCell;
 
-use super::chunks::{Outgoing, Recoder, put};
 use super::core::Core;
 use super::hold::Tail;
 use super::scratch::Facts;
 use super::transfer::Course;
 use crate::base::fault::{Fault, Kind, Side};
 use crate::http::chunked::LAST_CHUNK;
+use crate::http::recode::{Outgoing, Recoder, put};
 use crate::http::response::ResponseBody;
 use crate::io::deadline::Deadline;
 use crate::io::socket::{Reader, Writer};

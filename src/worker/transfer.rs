@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-use super::chunks::Outgoing;
 use super::connection::{After, Client, LINGER_MS};
 use super::core::Core;
 use super::pool::UpstreamConnection;
@@ -20,6 +19,7 @@ use crate::http::fields::Fields;
 use crate::http::limits::HeadLimits;
 use crate::http::message::{Method, Parsed, Version};
 use crate::http::policy::{self, CONTINUE, Respond, ResponseFraming, SentBody};
+use crate::http::recode::Outgoing;
 use crate::http::request::{BodyLength, RequestHead};
 use crate::http::response::{self, Asked, ResponseHead};
 use crate::io::deadline::Deadline;

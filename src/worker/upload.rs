@@ -1,12 +1,12 @@
 //! A request body's bytes on their way from the client to the upstream, streamed with bounded memory.
 
-use super::chunks::{Outgoing, Recoder};
 use super::core::Core;
 use super::relay::Capture;
 use super::replay::Replay;
 use super::transfer::{Course, Rest};
 use crate::base::fault::{Fault, Kind, Side};
 use crate::base::limits;
+use crate::http::recode::{Outgoing, Recoder};
 use crate::http::request::BodyLength;
 use crate::io::deadline::Deadline;
 use crate::io::socket::{Reader, Writer};

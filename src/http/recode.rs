@@ -1,10 +1,11 @@
 //! A body's bytes as they leave us: payload as it is, or in chunks of our own, so that nothing but payload and checked
-//! trailers passes. Finding them is `http::chunked`'s.
+//! trailers passes. Finding them is [`super::chunked`]'s.
 
 use std::ops::Range;
 
+use super::chunked::{CHUNK_END, ChunkedDecoder, LAST_CHUNK_LINE, write_chunk_head};
+use super::reads::reads;
 use crate::base::fault::{Fault, Kind, Side};
-use crate::http::chunked::{CHUNK_END, ChunkedDecoder, LAST_CHUNK_LINE, write_chunk_head};
 
 /// How a body that we pass on is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +87,63 @@ impl Recoder {
 /// A range found in a part that starts `by` bytes later.
 const fn shifted(range: &Range<usize>, by: usize) -> Range<usize> {
     range.start + by..range.end + by
+}
+
+/// For fuzzing, both ways a body goes: however the bytes are cut into reads, the same payload goes on, framed as it is to be, and what we
+/// framed reads back as the same payload and trailers.
+#[doc(hidden)]
+pub fn fuzz_recode(bytes: &[u8]) {
+    let whole = recoded(bytes, Outgoing::Raw, std::iter::once(bytes.len()));
+    assert_eq!(whole, recoded(bytes, Outgoing::Raw, reads(bytes)));
+    let chunked = recoded(bytes, Outgoing::Chunked, reads(bytes));
+    let (Ok((raw, end)), Ok((framed, chunked_end))) = (whole, chunked) else {
+        return assert!(recoded(bytes, Outgoing::Chunked, std::iter::once(bytes.len())).is_err());
+    };
+    assert_eq!(end, chunked_end);
+    let Some(end) = end else { return };
+    assert!(end <= bytes.len() && raw.len() <= end);
+    let (again, again_end) = recoded(&framed, Outgoing::Raw, reads(&framed)).expect("what we write is well-formed");
+    assert_eq!((again, again_end), (raw, Some(framed.len())));
+    let (framed_again, _) = recoded(&framed, Outgoing::Chunked, std::iter::once(framed.len())).expect("the same bytes");
+    let (trailers, trailers_again) = (trailers_of(&framed), trailers_of(&framed_again));
+    assert_eq!(trailers, trailers_again);
+    assert!(!trailers.windows(1).any(|byte| byte == b"\0") && trailers.ends_with(CHUNK_END));
+}
+
+/// What goes on, and where the body ended in `bytes`, which come in reads that end where `ends` says.
+fn recoded(
+    bytes: &[u8],
+    outgoing: Outgoing,
+    ends: impl Iterator<Item = usize>,
+) -> Result<(Vec<u8>, Option<usize>), Fault> {
+    let mut recoder = Recoder::new(Side::Upstream, outgoing);
+    let (mut out, mut payload, mut at) = (Vec::new(), 0, 0);
+    for end in ends {
+        let read = &bytes[at..end];
+        let note = |piece: &[u8]| {
+            assert!(!piece.is_empty());
+            payload += piece.len();
+            Ok(())
+        };
+        if let Some(taken) = recoder.take(read, &mut out, note)? {
+            assert!(taken <= read.len() && (outgoing == Outgoing::Chunked || payload == out.len()));
+            return Ok((out, Some(at + taken)));
+        }
+        at = end;
+    }
+    Ok((out, None))
+}
+
+/// The trailers of a body that we framed, its last blank line included.
+fn trailers_of(framed: &[u8]) -> Vec<u8> {
+    let mut decoder = ChunkedDecoder::new();
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < framed.len() {
+        let step = decoder.advance(&framed[at..]).expect("what we write is well-formed");
+        found.extend_from_slice(&framed[shifted(&step.trailers, at)]);
+        at += step.consumed;
+    }
+    found
 }
 
 #[cfg(test)]
