@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::admin::SERVER;
 use super::admin::answer::{self, Answer};
 use super::admin::schemas;
-use super::health::Checkers;
+use super::health::{Checkers, Standing};
 use super::metrics;
 use super::publish::View;
 use crate::base::counters::Counter;
@@ -99,6 +99,7 @@ pub fn control(seen: Seen) -> Router {
     Router::new()
         .route("/v1/schema", get(schema))
         .route("/v1/healthcheck", get(healthcheck))
+        .route("/v1/healthcheck/{kinds}/{id}", get(healthcheck_of))
         .route("/v1/{kinds}", get(all))
         .route("/v1/{kind}/{id}", get(one))
         .fallback(unknown)
@@ -114,24 +115,41 @@ async fn schema() -> Reply {
     ok(body)
 }
 
-/// Every checked upstream with its nodes, by APISIX's names.
 async fn healthcheck(State(seen): State<Seen>) -> Reply {
-    let standings = seen.checkers.standings();
-    let upstreams = standings.chunk_by(|a, b| a.name == b.name).map(|nodes| {
+    ok(checked(&seen.checkers.standings()).collect())
+}
+
+async fn healthcheck_of(State(seen): State<Seen>, Path((kinds, id)): Path<(String, String)>) -> Reply {
+    if !["routes", "services", "upstreams"].contains(&kinds.as_str()) {
+        return sent(Answer::error(StatusCode::BAD_REQUEST, format!("invalid src type {kinds}")));
+    }
+    let name = format!("/apisix/{kinds}/{id}");
+    let standings: Vec<Standing> = seen.checkers.standings().into_iter().filter(|node| node.name == name).collect();
+    match checked(&standings).next() {
+        Some(upstream) => ok(upstream),
+        None => sent(Answer::error(StatusCode::NOT_FOUND, format!("{kinds}[{id}] has no health checks"))),
+    }
+}
+
+/// Every checked upstream with its nodes, by APISIX's names.
+fn checked(standings: &[Standing]) -> impl Iterator<Item = Value> {
+    standings.chunk_by(|a, b| a.name == b.name).map(|nodes| {
         let shown = nodes.iter().map(|node| {
             let [success, http_failure, tcp_failure, timeout_failure] = node.counts;
-            json!({
-                "hostname": node.host, "ip": node.ip, "port": node.port,
-                "status": if node.is_up { "healthy" } else { "unhealthy" },
-                "counter": {
-                    "success": success, "http_failure": http_failure,
-                    "tcp_failure": tcp_failure, "timeout_failure": timeout_failure,
-                },
-            })
+            let status = match (node.is_up, success, node.counts[1..].iter().any(|count| *count > 0)) {
+                (true, _, false) => "healthy",
+                (true, _, true) => "mostly_healthy",
+                (false, 0, _) => "unhealthy",
+                (false, ..) => "mostly_unhealthy",
+            };
+            let counter = json!({
+                "success": success, "http_failure": http_failure,
+                "tcp_failure": tcp_failure, "timeout_failure": timeout_failure,
+            });
+            json!({ "hostname": node.host, "ip": node.ip, "port": node.port, "status": status, "counter": counter })
         });
         json!({ "name": nodes[0].name, "type": nodes[0].kind, "nodes": shown.collect::<Value>() })
-    });
-    ok(upstreams.collect())
+    })
 }
 
 /// The Control API's names: plural, singular, the one in messages.
@@ -167,5 +185,45 @@ async fn one(State(seen): State<Seen>, Path((kind, id)): Path<(String, String)>)
     match seen.view.documents().find(kind, &id) {
         Some(document) => ok(shown(kind, &id, document)),
         None => sent(Answer::error(StatusCode::NOT_FOUND, format!("{name}[{id}] not found"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checked_upstreams_are_shown_with_how_far_their_nodes_are_from_another_state() {
+        let node = |name: &str, port: u16, is_up: bool, counts: [u8; 4]| Standing {
+            name: name.into(),
+            kind: "tcp",
+            host: "a.test".into(),
+            ip: "10.0.0.1".into(),
+            port,
+            is_up,
+            counts,
+        };
+        let standings = [
+            node("/apisix/routes/1", 1, true, [0, 0, 0, 0]),
+            node("/apisix/routes/1", 2, true, [0, 0, 1, 0]),
+            node("/apisix/upstreams/1", 3, false, [0, 0, 0, 0]),
+            node("/apisix/upstreams/1", 4, false, [1, 0, 0, 0]),
+        ];
+        let shown: Vec<Value> = checked(&standings).collect();
+        let statuses = |upstream: &Value| -> Vec<Value> {
+            let nodes = upstream["nodes"].as_array().cloned().unwrap_or_default();
+            nodes.into_iter().map(|node| node["status"].clone()).collect()
+        };
+        assert_eq!(shown.len(), 2);
+        assert_eq!((&shown[0]["name"], &shown[0]["type"]), (&json!("/apisix/routes/1"), &json!("tcp")));
+        assert_eq!(statuses(&shown[0]), ["healthy", "mostly_healthy"]);
+        assert_eq!(statuses(&shown[1]), ["unhealthy", "mostly_unhealthy"]);
+        assert_eq!(
+            shown[0]["nodes"][1],
+            json!({
+                "hostname": "a.test", "ip": "10.0.0.1", "port": 2, "status": "mostly_healthy",
+                "counter": {"success": 0, "http_failure": 0, "tcp_failure": 1, "timeout_failure": 0},
+            })
+        );
     }
 }

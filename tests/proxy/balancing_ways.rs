@@ -130,6 +130,31 @@ fn least_conn_gives_less_to_a_node_that_keeps_its_requests() {
 }
 
 #[test]
+fn least_conn_forgets_requests_whose_clients_went_away() {
+    let both = |name: &'static str| {
+        Upstream::start(move |request| if request.target == "/hang" { vec![Step::Hang] } else { ok(name) })
+    };
+    let (a, b) = (both("a"), both("b"));
+    let gateway = gateway(&json!({"type": "least_conn"}), &[(&a, 1), (&b, 1)]);
+    let hanging: Vec<Client> = (0..3).map(|_| gateway.connect()).collect();
+    let hanging = hanging.into_iter().map(|mut client| {
+        client.send(get("/hang"));
+        client
+    });
+    let hanging: Vec<Client> = hanging.collect();
+    wait_for("three hang", || (a.seen().len() + b.seen().len() == 3).then_some(()));
+    let mut client = gateway.connect();
+    let lighter = client.exchange(get("/")).text();
+    let answers: Vec<String> = (0..6).map(|_| client.exchange(get("/")).text()).collect();
+    assert!(answers.iter().all(|answer| *answer == lighter), "two hang with one and one with the other: {answers:?}");
+    drop(hanging);
+    wait_for("they are given up", || {
+        let answers: Vec<String> = (0..6).map(|_| client.exchange(get("/")).text()).collect();
+        (answers.iter().filter(|answer| **answer == lighter).count() == 3).then_some(())
+    });
+}
+
+#[test]
 fn ewma_prefers_the_node_that_answers_faster() {
     let slow = Upstream::start(|_| [vec![Step::Pause(Duration::from_millis(40))], ok("slow")].concat());
     let quick = Upstream::saying("quick");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::get;
 use crate::support::upstream::{Refusing, ok, raw};
-use crate::support::{Gateway, Setup, Upstream, wait_for};
+use crate::support::{Gateway, Setup, Step, Upstream, wait_for};
 
 /// More than one interval of the checks: what is going to be asked has been by then.
 const LONGER_THAN_AN_INTERVAL: Duration = Duration::from_millis(1_600);
@@ -222,6 +222,28 @@ fn tries_that_failed_take_a_node_out_though_every_client_got_its_answer() {
     let before = gateway.metric("tollgate_upstream_connects_total");
     assert_eq!(answers(&gateway, 6), "bbbbbb");
     assert!(gateway.metric("tollgate_upstream_connects_total") <= before + 1, "it is not tried any more");
+}
+
+#[test]
+fn tries_without_an_answer_in_time_count_as_timeouts() {
+    let (hanging, upstream) = (Upstream::start(|_| vec![Step::Hang]), Upstream::saying("b"));
+    let gateway = gateway();
+    let rules = json!({"unhealthy": {"timeouts": 2, "tcp_failures": 0, "http_failures": 0}});
+    let quick = json!({"timeout": {"connect": 5, "send": 5, "read": 0.1}});
+    put(&gateway, &[&hanging.node(), &upstream.node()], Some(&passive(&rules)), &quick);
+    assert_eq!(answers(&gateway, 4), "bbbb");
+    wait_status(&gateway, &hanging.node(), false);
+    assert!(gateway.log().contains("is down (requests: Timeout)"), "{}", gateway.log());
+}
+
+#[test]
+fn the_last_try_counts_too_though_nobody_is_left_to_ask() {
+    let refusing = Refusing::new();
+    let gateway = gateway();
+    put(&gateway, &[&refusing.node()], Some(&passive(&json!({}))), &json!({}));
+    let mut client = gateway.connect();
+    (0..2).for_each(|_| assert_eq!(client.exchange(get("/")).status, 502));
+    wait_status(&gateway, &refusing.node(), false);
 }
 
 #[test]
