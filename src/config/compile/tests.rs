@@ -485,3 +485,26 @@ fn what_tls_does_not_protect_from_is_said() {
         assert!(said.iter().zip(expected).all(|(said, expected)| said.contains(expected)), "{said:?}");
     }
 }
+
+#[test]
+fn upstreams_that_differ_in_their_checks_alone_are_two_and_each_is_named_after_its_object() {
+    let with = |checks: Value| {
+        let mut upstream = upstream();
+        upstream["checks"] = checks;
+        upstream
+    };
+    let (plain, deep) = (with(json!({"active": {}})), with(json!({"active": {"http_path": "/deep"}})));
+    let all = [
+        (Kind::Upstream, "u", plain.clone()),
+        (Kind::Service, "s", json!({"id": "s", "upstream": deep})),
+        (Kind::Route, "1", json!({"id": "1", "uri": "/1", "upstream_id": "u"})),
+        (Kind::Route, "2", json!({"id": "2", "uri": "/2", "service_id": "s"})),
+        (Kind::Route, "3", json!({"id": "3", "uri": "/3", "upstream": plain})),
+        (Kind::Route, "4", json!({"id": "4", "uri": "/4", "upstream": upstream()})),
+    ];
+    let snapshot = snapshot(&all);
+    let names: Vec<&str> = snapshot.upstreams.iter().map(|spec| spec.name.as_str()).collect();
+    assert_eq!(names, ["/apisix/upstreams/u", "/apisix/services/s", ""]);
+    let checked = snapshot.upstreams.iter().filter_map(|spec| spec.checks.as_ref());
+    assert_eq!(checked.map(|checks| checks.active.path.as_str()).collect::<Vec<_>>(), ["/", "/deep"]);
+}

@@ -202,6 +202,20 @@ fn upstreams_are_refused_in_apisix_words() {
         err("invalid configuration: property \"nodes\" validation failed: object matches none of the required")
     );
     assert_eq!(upstream(json!({"type": "chash"})), err("missing key"));
+    let chash = |hash_on: &str, key: &str| upstream(json!({"type": "chash", "hash_on": hash_on, "key": key}));
+    for (hash_on, key) in
+        [("vars", "arg_a"), ("header", "X-User"), ("cookie", "sid"), ("vars_combinations", "$host$uri")]
+    {
+        assert_eq!(chash(hash_on, key), Ok(()), "{hash_on}");
+    }
+    assert_eq!(upstream(json!({"type": "chash", "hash_on": "consumer"})), Ok(()));
+    assert_eq!(
+        chash("header", "X User"),
+        err("invalid configuration: failed to match pattern \"^[a-zA-Z0-9-_]+$\" with \"X User\"")
+    );
+    assert!(chash("vars", "request_id").unwrap_err().contains("failed to match pattern"), "not every variable");
+    assert!(upstream(json!({"type": "fastest"})).unwrap_err().contains("`fastest` is not supported"));
+    assert_eq!(upstream(json!({"checks": {"active": {"type": "tcp"}, "passive": {}}})), Ok(()));
     assert_eq!(
         upstream(json!({"pass_host": "rewrite"})),
         err("`upstream_host` can't be empty when `pass_host` is `rewrite`")
