@@ -7,6 +7,7 @@ mod balancing;
 mod balancing_ways;
 mod bodies;
 mod command_line;
+mod conformance;
 mod connections;
 mod errors;
 mod headers;
