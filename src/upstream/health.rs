@@ -1,6 +1,9 @@
 //! Health of nodes: what counts for and against one, and when that is enough (APISIX-COMPAT §7.4). No probe, no clock: `control`
 //! asks the nodes, cores tell what became of requests, and both come here as outcomes.
 
+use crate::base::Fault;
+use crate::base::fault::Kind;
+
 /// What one look at a node, or one request to it, showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -12,6 +15,17 @@ pub enum Outcome {
     TcpFailure,
     /// Nothing in time.
     Timeout,
+}
+
+/// What became of a try, for passive checks.
+#[derive(Clone, Copy, Debug)]
+pub enum Ended {
+    /// The client got this status from the node.
+    Answered(u16),
+    /// It failed, and another node is asked.
+    Passed(Fault),
+    /// It failed, and the client was told so with this status.
+    Failed(Fault, u16),
 }
 
 /// How many outcomes of a kind change a node's state; 0: outcomes of that kind are not looked at.
@@ -45,6 +59,19 @@ impl Rules {
             Some(Outcome::Success)
         } else {
             self.unhealthy_statuses.contains(&status).then_some(Outcome::HttpFailure)
+        }
+    }
+
+    /// What a try says. A last one that failed counts once: as its status if that is in a list.
+    pub fn of_try(&self, ended: Ended) -> Option<Outcome> {
+        let of_fault = |fault: Fault| match fault.kind {
+            Kind::Timeout => Outcome::Timeout,
+            _ => Outcome::TcpFailure,
+        };
+        match ended {
+            Ended::Answered(status) => self.of_status(status),
+            Ended::Passed(fault) => Some(of_fault(fault)),
+            Ended::Failed(fault, status) => self.of_status(status).or_else(|| Some(of_fault(fault))),
         }
     }
 }
@@ -173,6 +200,22 @@ mod tests {
             [200, 302, 500, 404].map(|status| rules.of_status(status)),
             [Some(Success), Some(Success), Some(HttpFailure), None]
         );
+    }
+
+    #[test]
+    fn a_try_that_failed_is_a_timeout_or_a_tcp_failure_unless_its_status_is_listed() {
+        let rules = Rules { healthy_statuses: vec![200], unhealthy_statuses: vec![504], thresholds: ACTIVE };
+        let fault = |kind| Fault::new(crate::base::fault::Side::Upstream, kind);
+        for (ended, outcome) in [
+            (Ended::Answered(200), Some(Success)),
+            (Ended::Answered(404), None),
+            (Ended::Passed(fault(Kind::Timeout)), Some(Timeout)),
+            (Ended::Passed(fault(Kind::Malformed)), Some(TcpFailure)),
+            (Ended::Failed(fault(Kind::Connect), 502), Some(TcpFailure)),
+            (Ended::Failed(fault(Kind::Timeout), 504), Some(HttpFailure)),
+        ] {
+            assert_eq!(rules.of_try(ended), outcome, "{ended:?}");
+        }
     }
 
     /// The rules said another way: a node's state follows from the outcomes since its last change alone.

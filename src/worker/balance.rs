@@ -7,10 +7,9 @@ use super::record::View;
 use super::scratch::Scratch;
 use crate::base::Mono;
 use crate::base::counters::Counter;
-use crate::base::fault::{Fault, Kind};
 use crate::base::limits::HEALTH_POLL_MS;
 use crate::config::snapshot::{HashKey, KeyPart, RouteSpec, RouteUpstream, UpstreamSpec};
-use crate::upstream::health::Outcome;
+use crate::upstream::health::{Ended, Outcome};
 use crate::upstream::watch::Report;
 use crate::upstream::{Balancing, Pick};
 
@@ -74,28 +73,11 @@ pub fn pick(core: &Core, state: &UpstreamState, scratch: &Scratch, now: Mono) ->
     }
 }
 
-/// What became of a try, for passive health checks (APISIX-COMPAT §7.4).
-#[derive(Clone, Copy, Debug)]
-pub enum Ended {
-    /// The client got this status from the node.
-    Answered(u16),
-    /// It failed, and another node is asked.
-    Passed(Fault),
-    /// It failed, and the client was told so with this status.
-    Failed(Fault, u16),
-}
-
 /// Tells the control thread, if it wants to know.
 pub fn report(core: &Core, state: &UpstreamState, node: usize, ended: Ended) {
     let Some(watch) = &state.watch else { return };
     let Some(rules) = watch.passive() else { return };
-    let of_fault = |fault: Fault| if fault.kind == Kind::Timeout { Outcome::Timeout } else { Outcome::TcpFailure };
-    let outcome = match ended {
-        Ended::Answered(status) => rules.of_status(status),
-        Ended::Passed(fault) => Some(of_fault(fault)),
-        Ended::Failed(fault, status) => rules.of_status(status).or_else(|| Some(of_fault(fault))),
-    };
-    let Some(outcome) = outcome else { return };
+    let Some(outcome) = rules.of_try(ended) else { return };
     if outcome == Outcome::Success && watch.is_up(node) {
         // All that it says is that failures before it count no more: once for each look of the control thread is enough.
         let (said, now_ms) = (&state.success_said_ms[node], core.deadlines.now_ms());

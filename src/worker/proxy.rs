@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use super::balance::{self, Ended, Under};
+use super::balance::{self, Under};
 use super::connection::{After, Client};
 use super::core::Core;
 use super::exchange::answer;
@@ -19,6 +19,7 @@ use crate::config::snapshot::{PassHost, RouteSpec, UpstreamIndex, UpstreamSpec};
 use crate::http::policy::{self, Forward, HostHeader, Upgrade};
 use crate::http::reply::{CLIENT_GONE, status_of, status_without_node};
 use crate::http::request::BodyLength;
+use crate::upstream::health::Ended;
 use crate::upstream::{Attempt, SentBody, Verdict, after_fault, may_be_followed, tries_allowed};
 
 /// What every try of one request shares.
