@@ -86,7 +86,7 @@ pub struct ChunkedDecoder {
     debt: u64,
     trailer_bytes: usize,
     trailer_count: usize,
-    /// The trailer's name, as far as it could be a refused one.
+    /// The trailer's name as [`is_refused_trailer`] spells it, as far as it could be a refused one.
     name: [u8; REFUSED_NAME_BYTES],
     name_len: usize,
 }
@@ -224,7 +224,8 @@ impl ChunkedDecoder {
 
     fn name_byte(&mut self, byte: u8) {
         if let Some(place) = self.name.get_mut(self.name_len) {
-            *place = byte.to_ascii_lowercase();
+            // CGI and WSGI give `-` and `_` one name.
+            *place = if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
         }
         self.name_len += 1;
     }
@@ -255,14 +256,12 @@ fn after_size(state: State, byte: u8) -> Option<State> {
 }
 
 /// Fields that decide about framing, routing or who asked: as trailers they come too late for us and might not for the next hop
-/// (RFC 9110 §6.5.1). Lower case.
+/// (RFC 9110 §6.5.1). Lower case, `-` for `_`.
 fn is_refused_trailer(name: &[u8]) -> bool {
     matches!(
         name,
         b"content-length"
-            | b"content_length"
             | b"transfer-encoding"
-            | b"transfer_encoding"
             | b"host"
             | b"connection"
             | b"proxy-connection"
@@ -270,6 +269,7 @@ fn is_refused_trailer(name: &[u8]) -> bool {
             | b"te"
             | b"trailer"
             | b"upgrade"
+            | b"http2-settings"
             | b"expect"
             | b"forwarded"
             | b"x-real-ip"
@@ -477,6 +477,9 @@ mod tests {
             "0\r\nTransfer_Encoding: x\r\n",
             "0\r\nX-Forwarded-For: 1.1.1.1\r\n",
             "0\r\nTE: x\r\n",
+            // Found by fuzzing.
+            "0\r\nHTTP2-Settings: x\r\n",
+            "0\r\nX_Forwarded_For: 1.1.1.1\r\n",
             "0\r\nConnection: x\r\n",
         ]);
     }

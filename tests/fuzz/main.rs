@@ -1,6 +1,7 @@
 //! The fuzz corpora replayed on stable Rust: what once led a fuzzer somewhere keeps its invariants. The search itself is `tools/fuzz`.
 
 mod differential;
+mod splits;
 
 use std::fs;
 use std::path::PathBuf;
