@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod call;
+mod conformance;
 mod faults;
 mod kafka;
 mod process;
@@ -30,6 +31,8 @@ enum Tool {
     Kafka(kafka::Args),
     /// What a request costs the gateway on this machine.
     Bench(Box<bench::Args>),
+    /// What RFC 9110 and 9112 ask of a proxy, against ours and its peers.
+    Conformance(conformance::Args),
     /// What becomes of the records when Kafka or the gateway fails.
     Faults(faults::Args),
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().tool {
         Tool::Kafka(args) => kafka::run(args),
         Tool::Bench(args) => bench::run(*args),
+        Tool::Conformance(args) => conformance::run(args),
         Tool::Faults(args) => faults::run(args),
     };
     match outcome {
