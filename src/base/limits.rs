@@ -1,11 +1,21 @@
 //! Every bound of the data path: name, unit, default, and what happens when it is full. `docs/limits.md` lists them for users.
 
-/// Bytes of one request or response head, request line and all header lines (431; a response over it is a 502).
+/// Bytes of one request or response head, first line and all header lines, unless the configuration says otherwise (431; a response over it
+/// is a 502): `tollgate.request_head_bytes`, `tollgate.response_head_bytes`.
 pub const HEAD_BYTES: usize = 32 * 1024;
-/// Header lines in one head (431; 502).
+/// The least and the most that these keys may say: a browser's head with a cookie fits the least.
+pub const HEAD_BYTES_BOUNDS: (usize, usize) = (1024, 1024 * 1024);
+/// Header lines in one head, likewise (431; 502): `tollgate.request_header_count`, `tollgate.response_header_count`. Lines of a trailer
+/// section always.
 pub const HEADER_COUNT: usize = 100;
-/// Bytes of the request target (414).
+/// The least and the most that these keys may say.
+pub const HEADER_COUNT_BOUNDS: (usize, usize) = (8, 10_000);
+/// Bytes of the request target, likewise (414): `tollgate.request_target_bytes`.
 pub const TARGET_BYTES: usize = 16 * 1024;
+/// The least that it may say; the most is what leaves room for the rest of the head ([`TARGET_ROOM_BYTES`]).
+pub const TARGET_BYTES_LEAST: usize = 64;
+/// Bytes of a head that its target must leave to the rest.
+pub const TARGET_ROOM_BYTES: usize = 256;
 /// Bytes of one chunk-size line with its extensions (400; 502).
 pub const CHUNK_LINE_BYTES: usize = 4 * 1024;
 /// Bytes of a trailer section (431; 502).
@@ -55,4 +65,5 @@ pub const ENTRY_FIELDS: usize = 100;
 
 const _: () = assert!(MESSAGE_BYTES <= SLOT_BYTES, "a message must fit a slot");
 const _: () = assert!(RING_BYTES / SLOT_BYTES >= 2, "one slot fills while one is in flight");
-const _: () = assert!(TARGET_BYTES < HEAD_BYTES);
+const _: () = assert!(TARGET_BYTES + TARGET_ROOM_BYTES <= HEAD_BYTES);
+const _: () = assert!(TARGET_BYTES_LEAST + TARGET_ROOM_BYTES <= HEAD_BYTES_BOUNDS.0);

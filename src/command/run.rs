@@ -296,6 +296,8 @@ fn settings(config: &FileConfig, driver: Driver, bound: &[Vec<TcpListener>]) -> 
         body_timeout_ms: http.client_body_timeout_ms,
         send_timeout_ms: http.send_timeout_ms,
         keepalive_timeout_ms: http.keepalive_timeout_ms,
+        request_limits: own.request_limits,
+        response_limits: own.response_limits,
         body_bytes_max: http.client_max_body_bytes,
         max_connections: if own.max_connections == 0 { usize::MAX } else { own.max_connections },
         shutdown_timeout_ms: own.shutdown_timeout_ms,

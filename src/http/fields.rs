@@ -10,7 +10,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// The stretch from `start` to `end` (exclusive). Heads are bounded by `limits::HEAD_BYTES`, far below `u32`.
+    /// The stretch from `start` to `end` (exclusive). Heads are bounded by `limits::HEAD_BYTES_BOUNDS`, far below `u32`.
     pub const fn new(start: usize, end: usize) -> Self {
         Self { start: start as u32, len: (end - start) as u32 }
     }

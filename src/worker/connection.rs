@@ -7,7 +7,6 @@ use super::core::Core;
 use super::exchange;
 use super::scratch::Scratch;
 use crate::base::counters::Counter;
-use crate::http::limits::HeadLimits;
 use crate::http::message::{Parsed, Reject};
 use crate::http::policy::{self, Forwarded, Peer, PeerTrust};
 use crate::http::reply::{self, Content, Reply};
@@ -117,7 +116,7 @@ impl Client {
         loop {
             if !fresh {
                 let begun = scratch.get_or_insert_with(|| core.scratches.take(core.clock.now()));
-                match request::parse_request(&self.input, &HeadLimits::default(), &mut begun.request) {
+                match request::parse_request(&self.input, &core.settings.request_limits, &mut begun.request) {
                     Ok(Parsed::Complete) => {
                         self.consumed = begun.request.len;
                         self.deadline.clear();

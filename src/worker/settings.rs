@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::http::limits::HeadLimits;
 use crate::io::driver::Driver;
 use crate::kafka::ShipperOptions;
 use crate::log::exchange::GatewayNames;
@@ -25,6 +26,10 @@ pub struct Settings {
     pub send_timeout_ms: u64,
     /// A connection without a request is closed after this long, in milliseconds; 0 is no keep-alive.
     pub keepalive_timeout_ms: u64,
+    /// How large a request's head may be (431, 414).
+    pub request_limits: HeadLimits,
+    /// How large an upstream's may be (502).
+    pub response_limits: HeadLimits,
     /// The most bytes of a request body (413).
     pub body_bytes_max: Option<u64>,
     /// Client connections per core; more are closed at once.

@@ -16,7 +16,6 @@ use crate::base::Mono;
 use crate::base::fault::{Fault, Kind, Side};
 use crate::config::snapshot::Timeouts;
 use crate::http::fields::Fields;
-use crate::http::limits::HeadLimits;
 use crate::http::message::{Method, Parsed, Version};
 use crate::http::policy::{self, CONTINUE, Respond, ResponseFraming, SentBody};
 use crate::http::recode::Outgoing;
@@ -358,7 +357,8 @@ impl Answer<'_> {
         let asked = Asked { method: self.request.method_kind, upgrade: self.course.may_switch };
         self.response.clear();
         loop {
-            let parsed = response::parse_response(self.upstream_in, &HeadLimits::default(), asked, self.response)
+            let limits = &self.core.settings.response_limits;
+            let parsed = response::parse_response(self.upstream_in, limits, asked, self.response)
                 .map_err(|_| Fault::new(Side::Upstream, Kind::Malformed))?;
             if parsed == Parsed::Partial {
                 self.relay.read_head_bytes(self.upstream_in).await?;

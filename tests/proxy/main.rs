@@ -13,6 +13,7 @@ mod errors;
 mod headers;
 mod health;
 mod lifecycle;
+mod limits;
 mod refused_requests;
 mod refused_responses;
 mod retries;

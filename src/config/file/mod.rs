@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use log::LevelFilter;
 
 use super::Problem;
+use crate::http::limits::HeadLimits;
 use crate::kafka::ShipperOptions;
 use crate::route::{Cidr, RouterMode};
 
@@ -202,6 +203,11 @@ pub struct TollgateConfig {
     pub body_capture_bytes: usize,
     /// `via`: our name in the Via field of requests and responses; `None` (`none` in the file): no Via from us. Default `tollgate`.
     pub via: Option<String>,
+    /// `request_head_bytes`, `request_header_count`, `request_target_bytes`: how large a request's head may be. Defaults of
+    /// [`HeadLimits::default`].
+    pub request_limits: HeadLimits,
+    /// `response_head_bytes`, `response_header_count`: the same of an upstream's. Its `target_bytes` means nothing.
+    pub response_limits: HeadLimits,
     /// `max_connections`: client connections per core; 0 is no limit of our own. Default 0.
     pub max_connections: usize,
     /// `kafka.*`, keys as the fields are called. `seed` and `nonce_key` stay 0: the shell sets them. `record_headers` (default true) becomes

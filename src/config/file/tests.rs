@@ -232,3 +232,33 @@ fn trust_is_the_systems_unless_files_are_named_and_a_certificate_needs_its_key()
     let half = problems("tollgate: {kafka: {tls_client_cert_file: c.pem}}");
     assert!(half[0].starts_with("tollgate.kafka.tls_client_key_file: "), "{half:?}");
 }
+
+#[test]
+fn heads_have_limits_with_bounds_and_a_target_must_fit_its_head() {
+    let limits = |text: &str| {
+        let own = parse(&format!("tollgate: {{{text}}}")).0.tollgate;
+        (own.request_limits, own.response_limits)
+    };
+    let default = crate::http::limits::HeadLimits::default();
+    assert_eq!(limits(""), (default, default));
+    let (request, response) = limits("request_head_bytes: 8k, request_header_count: 20, response_head_bytes: 1m");
+    assert_eq!((request.head_bytes, request.header_count, request.target_bytes), (8192, 20, 8192 - 256));
+    assert_eq!((response.head_bytes, response.header_count), (1 << 20, 100));
+    for (text, found) in [
+        (
+            "request_head_bytes: 1023",
+            "request_head_bytes: expected a size such as 65536, 64k or 1m, 1024 to 1048576 bytes",
+        ),
+        ("response_head_bytes: 2m", "response_head_bytes: expected a size"),
+        ("request_header_count: 7", "request_header_count: expected a number from 8 to 10000, found 7"),
+        ("response_header_count: many", "response_header_count: expected a number"),
+        ("request_target_bytes: 63", "request_target_bytes: expected a size"),
+        (
+            "request_head_bytes: 8k, request_target_bytes: 8k",
+            "request_target_bytes: a target of 8192 bytes does not fit a head of 8192 bytes (request_head_bytes): at most 7936",
+        ),
+    ] {
+        let all = problems(&format!("tollgate: {{{text}}}"));
+        assert!(all.len() == 1 && all[0].starts_with(&format!("tollgate.{found}")), "{all:?}");
+    }
+}

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::tree::{Section, shown};
 use super::{CertificateFiles, Driver, TollgateConfig};
 use crate::base::limits;
+use crate::http::limits::HeadLimits;
 use crate::http::syntax::is_token;
 use crate::kafka::ShipperOptions;
 use crate::kafka::trace::Stream;
@@ -43,10 +44,40 @@ pub fn tollgate(tollgate: &Section<'_>, nginx: &Section<'_>) -> TollgateConfig {
             .try_into()
             .unwrap_or(usize::MAX),
         via: via(tollgate),
+        request_limits: request_limits(tollgate),
+        response_limits: head_limits(tollgate, ["response_head_bytes", "response_header_count"]),
         max_connections: tollgate.number("max_connections", 0..=10_000_000, 0),
         kafka: kafka(&kafka_section, slot_bytes),
         client_certificate: client_certificate(&kafka_section),
     }
+}
+
+/// How large a head may be; `keys`: its bytes, its lines.
+fn head_limits(tollgate: &Section<'_>, keys: [&str; 2]) -> HeadLimits {
+    let ((least, most), (fewest, longest)) = (limits::HEAD_BYTES_BOUNDS, limits::HEADER_COUNT_BOUNDS);
+    let head_bytes = tollgate.bytes(keys[0], least as u64..=most as u64, limits::HEAD_BYTES as u64);
+    HeadLimits {
+        head_bytes: usize::try_from(head_bytes).unwrap_or(limits::HEAD_BYTES),
+        header_count: tollgate.number(keys[1], fewest as u64..=longest as u64, limits::HEADER_COUNT),
+        ..HeadLimits::default()
+    }
+}
+
+/// The same of a request. A smaller head makes a target that is not written smaller too.
+fn request_limits(tollgate: &Section<'_>) -> HeadLimits {
+    let head = head_limits(tollgate, ["request_head_bytes", "request_header_count"]);
+    let (least, most) = (limits::TARGET_BYTES_LEAST, head.head_bytes - limits::TARGET_ROOM_BYTES);
+    let key = "request_target_bytes";
+    let target = tollgate.bytes(key, least as u64..=u64::MAX, limits::TARGET_BYTES.min(most) as u64);
+    let target_bytes = usize::try_from(target).unwrap_or(usize::MAX);
+    if target_bytes > most {
+        let text = format!(
+            "a target of {target_bytes} bytes does not fit a head of {} bytes (request_head_bytes): at most {most}",
+            head.head_bytes
+        );
+        tollgate.wrong(key, text);
+    }
+    HeadLimits { target_bytes, ..head }
 }
 
 /// The name that stands for us in Via (RFC 9110 §7.6.3: a token).
