@@ -29,6 +29,12 @@ counters! {
     Accepted = "tollgate_connections_accepted_total", Counter;
     /// Of these, connections handed to a core that had fewer.
     HandedOver = "tollgate_connections_handed_over_total", Counter;
+    /// Of the connections accepted, those closed at once because a limit was reached.
+    RefusedCore = "tollgate_connections_refused_total", Counter, "reason=\"max_connections\"";
+    /// Of the connections accepted, those closed at once because a limit was reached.
+    RefusedAddress = "tollgate_connections_refused_total", Counter, "reason=\"max_connections_per_address\"";
+    /// Accepts that failed, for want of descriptors or memory; each is tried again.
+    AcceptFailures = "tollgate_accept_failures_total", Counter;
     /// Client connections open now.
     Open = "tollgate_connections_open", Gauge;
     /// Requests whose head was read.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
@@ -250,7 +251,7 @@ fn spawn(
     settings: &Settings,
     alive: &Sender<()>,
 ) -> io::Result<Vec<JoinHandle<io::Result<Left>>>> {
-    let spread = Arc::new(Spread::new(ears.len()));
+    let spread = Arc::new(Spread::new(ears.len(), settings.max_connections_per_address));
     let starts = ears.into_iter().zip(bound).enumerate().map(|(index, ((ear, recovered), listeners))| Start {
         index,
         board: Arc::clone(board),
@@ -300,6 +301,7 @@ fn settings(config: &FileConfig, driver: Driver, bound: &[Vec<TcpListener>]) -> 
         response_limits: own.response_limits,
         body_bytes_max: http.client_max_body_bytes,
         max_connections: if own.max_connections == 0 { usize::MAX } else { own.max_connections },
+        max_connections_per_address: NonZeroU32::new(own.max_connections_per_address),
         shutdown_timeout_ms: own.shutdown_timeout_ms,
         body_capture_bytes: own.body_capture_bytes,
         slot_count: (own.ring_bytes / own.slot_bytes).max(2),

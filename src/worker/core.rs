@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::addresses::Seat;
 use super::connection;
 use super::live::{Live, Lives};
 use super::pool::Pools;
@@ -41,6 +42,8 @@ const FLUSH_MS: u64 = 5_000;
 const CUT_LOOKS: usize = 20;
 /// Milliseconds to wait after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE_MS: u64 = 50;
+/// Milliseconds between two lines about accepts that fail, per core.
+const SAY_AGAIN_MS: u64 = 10_000;
 
 /// What a core is given when it starts.
 pub struct Start {
@@ -103,6 +106,8 @@ pub struct Core {
     spread: Arc<Spread>,
     date: Cell<DateText>,
     next_serial: Cell<u64>,
+    /// When it was last said that an accept had failed.
+    accept_said_ms: Cell<Option<u64>>,
     listeners: Vec<Listener>,
 }
 
@@ -165,6 +170,7 @@ impl Core {
             spread,
             date: Cell::new(date),
             next_serial: Cell::new(1),
+            accept_said_ms: Cell::new(None),
             listeners,
         });
         core.ship.adopt(recovered);
@@ -250,11 +256,25 @@ impl Core {
                 Ok((accepted, peer)) => self.place(accepted, peer, listener),
                 Err(_) if self.draining.get() => return,
                 Err(error) => {
-                    // EMFILE, ENFILE, ENOMEM: the connection stays in the backlog until something closes.
-                    log::warn!("core {}: a connection could not be accepted: {error}", self.index);
+                    self.accept_failed(&error);
                     monoio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
                 }
             }
+        }
+    }
+
+    /// EMFILE, ENFILE, ENOMEM: the connection stays in the backlog until something closes. Counted each time; said now and then.
+    fn accept_failed(&self, error: &io::Error) {
+        self.counters.add(Counter::AcceptFailures, 1);
+        let now_ms = self.deadlines.now_ms();
+        let due = self.accept_said_ms.get().is_none_or(|said_ms| now_ms.saturating_sub(said_ms) >= SAY_AGAIN_MS);
+        if due {
+            self.accept_said_ms.set(Some(now_ms));
+            log::warn!(
+                "core {}: a connection could not be accepted: {error}; clients wait until another one ends (open files: \
+                 ulimit -Hn, LimitNOFILE=; or limit tollgate.max_connections)",
+                self.index
+            );
         }
     }
 
@@ -266,11 +286,15 @@ impl Core {
     /// Serves a new connection, or hands it to a core that has clearly fewer.
     fn place(self: &Rc<Self>, accepted: Accepted, peer: SocketAddr, listener: usize) {
         self.counters.add(Counter::Accepted, 1);
+        let Ok(seat) = self.spread.seat(peer.ip()) else {
+            self.counters.add(Counter::RefusedAddress, 1);
+            return;
+        };
         let Some(other) = self.spread.better_than(self.index) else {
             self.spread.opened(self.index);
-            return self.admit(accepted, peer, listener);
+            return self.admit(accepted, peer, listener, seat);
         };
-        match self.spread.hand(other, Handed { fd: accepted.into_fd(), peer, listener }) {
+        match self.spread.hand(other, Handed { fd: accepted.into_fd(), peer, listener, seat }) {
             Ok(()) => {
                 self.counters.add(Counter::HandedOver, 1);
                 self.board.ring(other);
@@ -284,9 +308,9 @@ impl Core {
 
     /// Serves what other cores accepted; it is counted already.
     fn adopt(self: &Rc<Self>, handed: Vec<Handed>) {
-        for Handed { fd, peer, listener } in handed {
+        for Handed { fd, peer, listener, seat } in handed {
             match Accepted::from_fd(fd) {
-                Ok(accepted) => self.admit(accepted, peer, listener),
+                Ok(accepted) => self.admit(accepted, peer, listener, seat),
                 Err(error) => {
                     log::warn!("core {}: a connection could not be taken over: {error}", self.index);
                     self.spread.closed(self.index);
@@ -296,8 +320,9 @@ impl Core {
     }
 
     /// Serves a connection that is counted already.
-    fn admit(self: &Rc<Self>, accepted: Accepted, peer: SocketAddr, listener: usize) {
+    fn admit(self: &Rc<Self>, accepted: Accepted, peer: SocketAddr, listener: usize, seat: Option<Seat>) {
         if self.open() > self.settings.max_connections {
+            self.counters.add(Counter::RefusedCore, 1);
             self.spread.closed(self.index);
             return;
         }
@@ -313,6 +338,7 @@ impl Core {
                 );
             }
             core.spread.closed(core.index);
+            drop(seat);
         });
     }
 

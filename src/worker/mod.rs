@@ -1,5 +1,6 @@
 //! One core: owns everything it uses, serves, ships records, swaps snapshots, drains.
 
+mod addresses;
 mod admin;
 mod balance;
 mod connection;

@@ -1,5 +1,6 @@
 //! What a core must know that does not change while the process runs, as plain values.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub struct Settings {
     pub body_bytes_max: Option<u64>,
     /// Client connections per core; more are closed at once.
     pub max_connections: usize,
+    /// Client connections of one address, on all cores together; more are closed at once.
+    pub max_connections_per_address: Option<NonZeroU32>,
     /// Exchanges are finished and records flushed for this long after SIGTERM, in milliseconds.
     pub shutdown_timeout_ms: u64,
     /// Bytes of bodies held for logging.

@@ -2,11 +2,13 @@
 //! may get twice what another gets. A core that has just accepted one and is well ahead of the least loaded hands it over, before
 //! its first byte is read. What is even costs one relaxed load per core and accept.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::addresses::{Addresses, Seat};
 use crate::base::limits;
 
 /// Connections that a core may be ahead of the least loaded before it hands over, whatever the load.
@@ -23,6 +25,8 @@ pub struct Handed {
     pub peer: SocketAddr,
     /// Which listener accepted it; every core has the same ones in the same order.
     pub listener: usize,
+    /// Its place among those of its address, if they are counted.
+    pub seat: Option<Seat>,
 }
 
 /// One core's place, on a cache line of its own: its owner writes it at every connection.
@@ -40,16 +44,31 @@ struct Queue {
     waiting: Vec<Handed>,
 }
 
+/// An address has as many connections as it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMany;
+
 /// All cores' places.
 #[derive(Debug)]
 pub struct Spread {
     places: Box<[Place]>,
+    addresses: Option<Arc<Addresses>>,
 }
 
 impl Spread {
-    /// For so many cores.
-    pub fn new(cores: usize) -> Self {
-        Self { places: (0..cores).map(|_| Place::default()).collect() }
+    /// For so many cores. `per_address_max`: the most connections of one address, on all of them.
+    pub fn new(cores: usize, per_address_max: Option<NonZeroU32>) -> Self {
+        let addresses = per_address_max.map(Addresses::new);
+        Self { places: (0..cores).map(|_| Place::default()).collect(), addresses }
+    }
+
+    /// A place for a connection from `address`; with nothing in it if addresses are not counted.
+    ///
+    /// # Errors
+    /// The address has too many.
+    pub fn seat(&self, address: IpAddr) -> Result<Option<Seat>, TooMany> {
+        let Some(addresses) = &self.addresses else { return Ok(None) };
+        addresses.seat(address).map(Some).ok_or(TooMany)
     }
 
     /// A connection more on `core`.
@@ -124,13 +143,13 @@ mod tests {
 
     fn handed() -> Handed {
         let (fd, _) = std::os::unix::net::UnixStream::pair().unwrap();
-        Handed { fd: fd.into(), peer: SocketAddr::from(([127, 0, 0, 1], 1)), listener: 0 }
+        Handed { fd: fd.into(), peer: SocketAddr::from(([127, 0, 0, 1], 1)), listener: 0, seat: None }
     }
 
     #[test]
     fn whichever_core_accepts_nobody_gets_far_ahead() {
         // The worst hash: one core accepts them all.
-        let spread = Spread::new(4);
+        let spread = Spread::new(4, None);
         for _ in 0..64 {
             match spread.better_than(0) {
                 Some(core) => spread.hand(core, handed()).unwrap(),
@@ -144,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_load_that_is_nearly_even_moves_nothing() {
-        let spread = Spread::new(2);
+        let spread = Spread::new(2, None);
         for _ in 0..1000 {
             spread.opened(0);
             spread.opened(1);
@@ -154,12 +173,12 @@ mod tests {
             spread.opened(0);
         }
         spread.closed(1);
-        assert_eq!(Spread::new(1).better_than(0), None);
+        assert_eq!(Spread::new(1, None).better_than(0), None);
     }
 
     #[test]
     fn a_core_that_takes_no_more_and_one_with_too_many_waiting_give_back() {
-        let spread = Spread::new(2);
+        let spread = Spread::new(2, None);
         for _ in 0..limits::HANDED_WAITING {
             spread.hand(1, handed()).unwrap();
         }

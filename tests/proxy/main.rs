@@ -9,6 +9,7 @@ mod bodies;
 mod command_line;
 mod conformance;
 mod connections;
+mod crowds;
 mod errors;
 mod headers;
 mod health;

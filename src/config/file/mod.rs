@@ -210,6 +210,8 @@ pub struct TollgateConfig {
     pub response_limits: HeadLimits,
     /// `max_connections`: client connections per core; 0 is no limit of our own. Default 0.
     pub max_connections: usize,
+    /// `max_connections_per_address`: client connections of one IPv4 address or IPv6 /64, on all cores together; 0 is no limit. Default 0.
+    pub max_connections_per_address: u32,
     /// `kafka.*`, keys as the fields are called. `seed` and `nonce_key` stay 0: the shell sets them. `record_headers` (default true) becomes
     /// `trace`: that it is there is all that is known here.
     pub kafka: ShipperOptions,

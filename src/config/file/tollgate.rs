@@ -16,6 +16,8 @@ const RING_BYTES_MOST: u64 = 1 << 40;
 const SLOT_BYTES_LEAST: u64 = 64 * 1024;
 /// Bytes of the largest slot.
 const SLOT_BYTES_MOST: u64 = 64 * 1024 * 1024;
+/// The most that a limit of connections may be.
+const CONNECTIONS_MOST: u64 = 10_000_000;
 /// Longest duration of a key in milliseconds: a day.
 pub const MS_MOST: u64 = 86_400_000;
 
@@ -46,7 +48,8 @@ pub fn tollgate(tollgate: &Section<'_>, nginx: &Section<'_>) -> TollgateConfig {
         via: via(tollgate),
         request_limits: request_limits(tollgate),
         response_limits: head_limits(tollgate, ["response_head_bytes", "response_header_count"]),
-        max_connections: tollgate.number("max_connections", 0..=10_000_000, 0),
+        max_connections: tollgate.number("max_connections", 0..=CONNECTIONS_MOST, 0),
+        max_connections_per_address: tollgate.number("max_connections_per_address", 0..=CONNECTIONS_MOST, 0),
         kafka: kafka(&kafka_section, slot_bytes),
         client_certificate: client_certificate(&kafka_section),
     }
