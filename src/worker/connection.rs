@@ -67,6 +67,22 @@ pub struct Client {
     pub pipelined: bool,
 }
 
+/// What an exchange has of the core's, given back however it ends: a panic must not take it along.
+struct Lent<'a> {
+    core: &'a Core,
+    scratch: &'a mut Scratch,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        // Nobody holds it here: what borrowed it was unwound before.
+        if let Ok(mut budget) = self.core.capture_budget.try_borrow_mut() {
+            self.scratch.request_body.release(&mut budget);
+            self.scratch.response_body.release(&mut budget);
+        }
+    }
+}
+
 /// Serves a connection until it ends.
 pub async fn serve(core: Rc<Core>, socket: Socket, peer: SocketAddr, listen_port: u16) {
     let mut client = Client::new(&core, socket, peer, listen_port);
@@ -74,7 +90,9 @@ pub async fn serve(core: Rc<Core>, socket: Socket, peer: SocketAddr, listen_port
     while after == After::Keep
         && let Some(mut scratch) = client.next_request(&core).await
     {
-        after = exchange::run(&core, &mut client, &mut scratch).await;
+        let lent = Lent { core: &core, scratch: &mut scratch };
+        after = exchange::run(&core, &mut client, lent.scratch).await;
+        drop(lent);
         core.scratches.give(scratch);
         client.forget_request();
     }

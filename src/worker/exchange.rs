@@ -9,6 +9,7 @@ use super::connection::{After, Client};
 use super::core::Core;
 use super::hold;
 use super::live::Live;
+use super::planted::{self, Place};
 use super::proxy;
 use super::record::{self, View};
 use super::scratch::Scratch;
@@ -35,6 +36,7 @@ pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) ->
     {
         return admin::relay(core, client, scratch, socket).await;
     }
+    planted::panic_here(Place::Request, &scratch.path);
     let live = core.live();
     let route = find(client, scratch, &live, core);
     record::filter(core, client, scratch, &live, route);

@@ -9,6 +9,7 @@ mod exchange;
 mod figures;
 mod hold;
 mod live;
+mod planted;
 mod pool;
 mod proxy;
 mod record;

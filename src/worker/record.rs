@@ -6,6 +6,7 @@ use super::connection::Client;
 use super::core::Core;
 use super::hold;
 use super::live::Live;
+use super::planted::{self, Place};
 use super::scratch::Scratch;
 use super::waiters::Waiter;
 use crate::base::counters::Counter;
@@ -94,7 +95,10 @@ fn append(core: &Rc<Core>, live: &Live, logger: LoggerIndex, exchange: &Exchange
     };
     let mut state = core.render_state.borrow_mut();
     let (lane, end) = (live.lanes[place], exchange.end);
-    let render = &mut |out: &mut Out<'_>| spec.plan.render(&mut state, exchange, include, out);
+    let render = &mut |out: &mut Out<'_>| {
+        spec.plan.render(&mut state, exchange, include, out);
+        planted::panic_here(Place::Record, exchange.request.path);
+    };
     match (waiter, spec.hold) {
         (Some(waiter), Some(hold)) => {
             let ticket = waiter.ticket(hold.on_failure);

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::connection::{After, Client, LINGER_MS};
 use super::core::Core;
+use super::planted::{self, Place};
 use super::pool::UpstreamConnection;
 use super::proxy::note_status;
 use super::relay::{Capture, Download};
@@ -338,6 +339,7 @@ impl Answer<'_> {
         self.head().await?;
         let framing = self.frame();
         self.write_head(framing);
+        planted::panic_here(Place::Response, self.response.reason.of(self.upstream_in));
         if self.response.status == 101 {
             self.course.head_sent.set(true);
             self.relay.send_at_once(self.head_down).await?;

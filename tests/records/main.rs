@@ -17,6 +17,7 @@ mod entries;
 mod formats;
 mod held;
 mod kept;
+mod panics;
 mod partitions;
 mod security;
 mod spooling;

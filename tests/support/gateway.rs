@@ -38,6 +38,8 @@ pub struct Setup {
     pub config: Value,
     /// `apisix.yaml` beside it, if it is to be there.
     pub standalone: Option<String>,
+    /// More of its environment.
+    pub environment: Vec<(&'static str, &'static str)>,
 }
 
 impl Default for Setup {
@@ -49,6 +51,7 @@ impl Default for Setup {
             routes: Vec::new(),
             config: json!({}),
             standalone: None,
+            environment: Vec::new(),
         }
     }
 }
@@ -148,7 +151,7 @@ impl Gateway {
         if let Some(text) = &setup.standalone {
             replace(&scratch.path().join(STANDALONE), text);
         }
-        let child = spawn(&scratch);
+        let child = spawn(&scratch, &setup.environment);
         let mut gateway = Self { child, proxy, admin, metrics, scratch, _kept: kept };
         gateway.wait_ready().map(|()| gateway)
     }
@@ -257,7 +260,7 @@ impl Gateway {
     pub fn restart_with(&mut self, setup: &Setup) {
         let text = setup.yaml(&self.scratch, self.proxy, [self.admin, self.metrics]);
         fs::write(self.config(), text).expect("a directory of ours");
-        self.child = spawn(&self.scratch);
+        self.child = spawn(&self.scratch, &setup.environment);
         self.wait_ready().unwrap_or_else(|text| panic!("the gateway does not start again: {text}"));
     }
 
@@ -274,7 +277,7 @@ impl Gateway {
     /// Ends it as a crash would, and starts it again on the same data and ports.
     pub fn crash_and_restart(&mut self) {
         self.crash();
-        self.child = spawn(&self.scratch);
+        self.child = spawn(&self.scratch, &[]);
         self.wait_ready().unwrap_or_else(|text| panic!("the gateway does not start again: {text}"));
     }
 }
@@ -304,12 +307,13 @@ fn replace(path: &Path, text: &str) {
     fs::rename(beside, path).expect("the same directory");
 }
 
-fn spawn(scratch: &Scratch) -> Child {
+fn spawn(scratch: &Scratch, environment: &[(&str, &str)]) -> Child {
     let log = File::options().create(true).append(true).open(scratch.path().join("log")).expect("ours");
     Command::new(env!("CARGO_BIN_EXE_tollgate"))
         .args(["run", "--config"])
         .arg(scratch.path().join("config.yaml"))
         .current_dir(scratch.path())
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a descriptor"))
         .stderr(log)

@@ -76,15 +76,17 @@ impl<M: SlotMemory> Shipper<M> {
         let lane = &mut self.lanes[index];
         let slot = self.ring.slot_mut(id);
         let memory = slot.memory.bytes_mut();
-        let mut open = lane.open_in(id, memory);
+        let opened = lane.open_in(id, memory);
+        // Before the entry is rendered: should that panic, the slot is this lane's empty batch and not nobody's.
+        let open = lane.open.insert(opened);
         let to = (&lane.key[..], lane.spec.batching, lane.batch_bytes);
         if let Err(overflow) = open.push(memory, to, now, &mut slot.batch.record_entries, render) {
+            lane.open = None;
             self.give_back(id);
             self.advance(index, now.mono);
             return self.refuse_too_large(index, overflow.entry_bytes, now.mono);
         }
         self.tickets.note(id, open.batch.entries());
-        lane.open = Some(open);
         lane.held += 1;
         lane.pushed += 1;
         self.held += 1;

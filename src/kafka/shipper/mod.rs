@@ -210,9 +210,11 @@ impl<M: SlotMemory> Shipper<M> {
     }
 
     /// Takes one entry, which `render` writes. `render` may be called twice: once for a batch or an array that turns out to be
-    /// full, once for the next.
+    /// full, once for the next. If it panics, the entry was never there.
     #[inline]
     pub fn append(&mut self, lane: LaneId, now: Now, render: &mut dyn FnMut(&mut Out<'_>)) -> Appended {
+        // What a panic in `append_with` may have left.
+        self.tickets.next = None;
         self.append_entry(lane, now, render)
     }
 

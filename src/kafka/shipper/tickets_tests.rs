@@ -177,3 +177,45 @@ fn other_traffic_leaves_a_slot_to_those_who_wait() {
     }
     assert_eq!(sim.append_with(Some(Ticket(0)), waiting, 300), Appended::Accepted);
 }
+
+#[test]
+fn an_entry_whose_rendering_panics_was_never_there_and_takes_nothing_with_it() {
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+    for batching in [Batching::Each, ARRAYS] {
+        let mut sim = sim(4, 1, CALM);
+        sim.create("t", 1, 0);
+        let held = held(&mut sim, "h", batching);
+        let plain = lane(&mut sim, Mode::Async, "t", batching);
+        let panics = |sim: &mut Sim, ticket: Option<Ticket>| {
+            let now = sim.now();
+            let render = &mut |out: &mut Out<'_>| {
+                out.push(b"{\"half");
+                // Not reported: it is meant.
+                resume_unwind(Box::new("planted"));
+            };
+            let shipper = &mut sim.shipper;
+            let appended = catch_unwind(AssertUnwindSafe(|| match ticket {
+                Some(ticket) => shipper.append_with(ticket, held, now, render),
+                None => shipper.append(plain, now, render),
+            }));
+            assert!(appended.is_err());
+        };
+        for round in 0..20 {
+            // Into a batch that is not there yet, and, from the second on, into one that is.
+            panics(&mut sim, None);
+            panics(&mut sim, Some(Ticket(1_000 + round)));
+            assert_eq!(sim.append(plain, 50), Appended::Accepted);
+            assert_eq!(sim.append_with(Some(Ticket(round)), held, 50), Appended::Accepted);
+            if round % 3 == 0 {
+                sim.run(10_000);
+            }
+        }
+        sim.drain(60_000);
+        let stats = *sim.shipper.stats();
+        assert_eq!((stats.accepted, stats.delivered, sim.shipper.held_entries()), (40, 40, 0), "{batching:?}");
+        assert_eq!(told(&sim), delivered(0..20), "{batching:?}: a ticket belongs to its own entry");
+        sim.assert_exactly_once("t", plain);
+        sim.assert_exactly_once("h", held);
+        assert_eq!(sim.shipper.stats().slots_used, 0, "{batching:?}: no slot is lost");
+    }
+}
