@@ -14,12 +14,25 @@ const LOOK_MS: u64 = 1_000;
 /// A deadline that never passes.
 const NEVER: u64 = u64::MAX;
 
+/// What a deadline ends when it passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    /// Both directions.
+    Socket,
+    /// Receiving: something may still be said to the peer.
+    Reading,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     fd: RawFd,
     due_ms: u64,
     send_due_ms: u64,
+    /// What passing `due_ms` ends.
+    ends: Ends,
     fired: bool,
+    /// Both directions were ended.
+    over: bool,
     resting: bool,
     /// The socket on whose behalf this one's peer waits, while it does.
     partner: Option<RawFd>,
@@ -28,7 +41,17 @@ struct Entry {
 
 impl Entry {
     const fn new(fd: RawFd) -> Self {
-        Self { fd, due_ms: NEVER, send_due_ms: NEVER, fired: false, resting: false, partner: None, gone: false }
+        Self {
+            fd,
+            due_ms: NEVER,
+            send_due_ms: NEVER,
+            ends: Ends::Socket,
+            fired: false,
+            over: false,
+            resting: false,
+            partner: None,
+            gone: false,
+        }
     }
 }
 
@@ -64,8 +87,15 @@ impl Deadlines {
         self.now_ms.set(now_ms);
         for entry in self.entries.borrow_mut().iter_mut() {
             if entry.due_ms.min(entry.send_due_ms) <= now_ms {
-                (entry.due_ms, entry.send_due_ms) = (NEVER, NEVER);
                 entry.fired = true;
+                entry.due_ms = NEVER;
+                if entry.ends == Ends::Reading && entry.send_due_ms > now_ms {
+                    // From now on it looks as if its peer had left.
+                    entry.partner = None;
+                    shut_down_reading(entry.fd);
+                    continue;
+                }
+                (entry.send_due_ms, entry.over) = (NEVER, true);
                 shut_down(entry.fd);
             }
         }
@@ -115,7 +145,14 @@ impl Deadline {
     /// The socket is shut down `ms` milliseconds from now, up to [`TICK_MS`] later, unless it is set anew.
     pub fn set_ms(&self, ms: u64) {
         let due_ms = self.table.now_ms.get().saturating_add(ms).saturating_add(TICK_MS);
-        self.table.entries.borrow_mut()[self.index].due_ms = due_ms;
+        let entry = &mut self.table.entries.borrow_mut()[self.index];
+        (entry.due_ms, entry.ends) = (due_ms, Ends::Socket);
+    }
+
+    /// As [`Deadline::set_ms`], but only receiving ends then: the peer can be told why.
+    pub fn set_reading_ms(&self, ms: u64) {
+        self.set_ms(ms);
+        self.table.entries.borrow_mut()[self.index].ends = Ends::Reading;
     }
 
     /// No deadline for what is awaited from the peer.
@@ -155,9 +192,14 @@ impl Deadline {
         self.table.entries.borrow_mut()[self.index].resting = resting;
     }
 
-    /// True once the deadline has passed and the socket was shut down.
+    /// True once a deadline has passed: what it was set for has ended.
     pub fn fired(&self) -> bool {
         self.table.entries.borrow()[self.index].fired
+    }
+
+    /// True once a deadline has passed that ended both directions.
+    pub fn over(&self) -> bool {
+        self.table.entries.borrow()[self.index].over
     }
 }
 
@@ -200,6 +242,28 @@ mod tests {
         deadline.clear();
         table.sweep(1_000);
         assert!(deadline.fired());
+    }
+
+    #[test]
+    fn a_reading_deadline_leaves_the_other_direction_and_its_deadline() {
+        use std::io::Write;
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        let (partner, mut behind) = UnixStream::pair().unwrap();
+        let table = Rc::new(Deadlines::default());
+        let deadline = table.watch(ours.as_raw_fd());
+        deadline.watch_for(Some(partner.as_raw_fd()));
+        deadline.set_send_ms(5_000);
+        deadline.set_reading_ms(50);
+        // This sweep also looks for peers that have left.
+        table.sweep(LOOK_MS);
+        assert!(deadline.fired() && !deadline.over() && !deadline.gone());
+        assert_eq!(ours.read(&mut [0; 1]).unwrap(), 0);
+        ours.write_all(b"!").unwrap();
+        theirs.read_exact(&mut [0; 1]).unwrap();
+        behind.set_nonblocking(true).unwrap();
+        assert!(behind.read(&mut [0; 1]).is_err(), "the partner is not let go for it");
+        table.sweep(6_000);
+        assert!(deadline.over() && ours.write_all(b"!").is_err());
     }
 
     #[test]

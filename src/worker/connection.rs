@@ -253,7 +253,7 @@ impl Client {
             let (result, filled) = self.socket.read(buffer).await;
             buffer = filled;
             match result {
-                Ok(count @ 1..) if count < left && !self.deadline.fired() => left -= count,
+                Ok(count @ 1..) if count < left && !self.deadline.over() => left -= count,
                 _ => return,
             }
         }

@@ -157,7 +157,7 @@ pub async fn send_parked(core: &Core, client: &mut Client, scratch: &mut Scratch
 /// Before the record is made: somebody who will wait for it, if there is a part to send and a client to send it to.
 pub fn enter(core: &Core, client: &Client, scratch: &mut Scratch) {
     let tail = &mut scratch.tail;
-    let is_there = !tail.lost && !client.deadline.gone() && !client.deadline.fired();
+    let is_there = !tail.lost && !client.deadline.gone() && !client.deadline.over();
     if let Some(hold) = tail.hold.filter(|_| is_there && !tail.bytes.is_empty()) {
         tail.waiter = Some(core.ship.waiters.enter(hold.timeout_ms));
     }

@@ -102,7 +102,7 @@ impl Upload<'_> {
             return (Err(Fault::new(Side::Upstream, Kind::Closed)), buffer);
         }
         if !self.is_over() {
-            self.client_deadline.set_ms(self.core.settings.body_timeout_ms);
+            self.client_deadline.set_reading_ms(self.core.settings.body_timeout_ms);
         }
         let (result, buffer) = self.reader.read_at_most(buffer, at_most).await;
         if !self.is_over() {

@@ -18,6 +18,7 @@ mod limits;
 mod refused_requests;
 mod refused_responses;
 mod retries;
+mod slow_peers;
 mod spread;
 mod standalone;
 mod tunnels;
