@@ -69,6 +69,15 @@ impl<'a> Out<'a> {
         self.len = self.len.saturating_add(1);
     }
 
+    /// Room for `len` bytes, which the caller fills. `None`, and nothing is counted, if they do not fit.
+    #[inline]
+    pub fn claim(&mut self, len: usize) -> Option<&mut [u8]> {
+        let end = self.len.saturating_add(len);
+        let room = self.bytes.get_mut(self.len..end)?;
+        self.len = end;
+        Some(room)
+    }
+
     /// Bytes pushed so far, whether they fitted or not.
     #[inline]
     pub const fn len(&self) -> usize {

@@ -82,10 +82,11 @@ impl Source {
         matches!(self, Self::ResponseBody | Self::ResponseBodyIfIncluded)
     }
 
-    /// The value in one exchange.
+    /// The value in one exchange. Inline: what it is and how it is written are then one decision.
+    #[inline(always)]
     pub fn item<'a>(&'a self, subject: Subject<'_, 'a>) -> Item<'a> {
         let Subject { exchange, include, limits } = subject;
-        let upstream_us = exchange.upstream.map(|upstream| upstream.response_ns / 1_000);
+        let upstream_us = || exchange.upstream.map(|upstream| upstream.response_ns / 1_000);
         Item::Value(match self {
             Self::Variable(variable) => variable.lookup(exchange),
             Self::RequestBodyIfIncluded if !include.request_body => Value::Absent,
@@ -105,8 +106,8 @@ impl Source {
             }),
             Self::StartTime => Value::Number(exchange.start.wall.unix_ms()),
             Self::Latency => Value::Thousandths(exchange.latency_us()),
-            Self::UpstreamLatency => upstream_us.map_or(Value::Absent, Value::Thousandths),
-            Self::ApisixLatency => Value::Thousandths(exchange.latency_us().saturating_sub(upstream_us.unwrap_or(0))),
+            Self::UpstreamLatency => upstream_us().map_or(Value::Absent, Value::Thousandths),
+            Self::ApisixLatency => Value::Thousandths(exchange.latency_us().saturating_sub(upstream_us().unwrap_or(0))),
         })
     }
 }
@@ -118,6 +119,7 @@ impl Item<'_> {
     }
 
     /// Writes it as JSON.
+    #[inline(always)]
     pub fn write(self, state: &mut RenderState, subject: Subject<'_, '_>, out: &mut Out<'_>) {
         match self {
             Self::Value(value) => value.write(&mut state.scratch, out),
@@ -163,48 +165,66 @@ fn request_lines<'a>(exchange: &Exchange<'a>) -> impl Iterator<Item = (&'a [u8],
         (b"x-forwarded-host", forwarded.host),
         (b"x-forwarded-port", forwarded.port),
     ];
-    let replaced = move |name: &[u8]| ours.iter().any(|(own, value)| value.is_some() && name.eq_ignore_ascii_case(own));
+    // Asked of every line, and hardly any is as long as these.
+    let may_be_ours = |name: &[u8]| matches!(name.len(), 16 | 17);
+    let is_replaced =
+        move |name: &[u8]| ours.iter().any(|(own, value)| value.is_some() && name.eq_ignore_ascii_case(own));
+    let replaced = move |name: &[u8]| may_be_ours(name) && is_replaced(name);
     let theirs = lines(exchange.request.head).filter(move |(name, _)| !replaced(name));
     theirs.chain(ours.into_iter().filter_map(|(name, value)| Some((name, value?))))
 }
 
 /// An object of lower-case names; a repeated name has an array.
 fn headers<'a>(lines: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone, out: &mut Out<'_>) {
+    let start = out.len();
     let lines = lines.take(ENTRY_FIELDS);
-    // Names that share a bit may be the same; nearly all have one of their own, and need no comparison.
-    let (mut once, mut shared) = (0_u64, 0_u64);
-    for (name, _) in lines.clone() {
-        shared |= once & bit(name);
-        once |= bit(name);
+    // Names that share a bit may be the same. Nearly all have one of their own, and need no comparison.
+    let mut seen = 0_u64;
+    let mut separator = b'{';
+    for (index, (name, value)) in lines.clone().enumerate() {
+        let bit = bit(name);
+        if seen & bit != 0 && lines.clone().take(index).any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+            out.truncate(start);
+            return headers_with_repeated(lines, out);
+        }
+        seen |= bit;
+        json::lower_pair(separator, name, value, out);
+        separator = b',';
     }
+    out.push(if separator == b'{' { b"{}" } else { b"}" });
+}
+
+/// The same where a name is known to come twice.
+#[cold]
+fn headers_with_repeated<'a>(lines: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone, out: &mut Out<'_>) {
     let mut separator = b'{';
     for (index, (name, value)) in lines.clone().enumerate() {
         let same = |other: &(&[u8], &[u8])| other.0.eq_ignore_ascii_case(name);
-        let alone = shared & bit(name) == 0;
-        if !alone && lines.clone().take(index).any(|other| same(&other)) {
+        if lines.clone().take(index).any(|other| same(&other)) {
             continue;
         }
         out.push_byte(separator);
         separator = b',';
         json::lower_string(name, out);
         out.push_byte(b':');
-        if alone || !lines.clone().skip(index + 1).any(|other| same(&other)) {
-            json::string(value, out);
-        } else {
+        if lines.clone().skip(index + 1).any(|other| same(&other)) {
             let values = lines.clone().skip(index).filter(same).map(|(_, value)| value);
             array(values, json::string, out);
+        } else {
+            json::string(value, out);
         }
     }
-    out.push(if separator == b'{' { b"{}" } else { b"}" });
+    out.push(b"}");
 }
 
 /// One of 64 bits, the same for a name in any case.
 fn bit(name: &[u8]) -> u64 {
-    let at = |index: usize| name.get(index).map_or(0, |byte| usize::from(byte | 0x20));
-    let mixed = name.len()
-        ^ at(0).wrapping_mul(7)
-        ^ at(name.len() / 2).wrapping_mul(13)
-        ^ at(name.len().wrapping_sub(1)).wrapping_mul(3);
+    let (Some(first), Some(last)) = (name.first(), name.last()) else { return 1 };
+    let middle = name[name.len() / 2];
+    let mixed = usize::from(first | 0x20).wrapping_mul(7)
+        ^ usize::from(middle | 0x20).wrapping_mul(13)
+        ^ usize::from(last | 0x20).wrapping_mul(3)
+        ^ name.len();
     1 << (mixed & 63)
 }
 

@@ -1,52 +1,84 @@
 //! JSON text straight into a bounded writer: strings escaped as `simd_json` and `serde_json` do it (`/` stays, control bytes as `\u00xx`
 //! or their short forms), invalid UTF-8 as U+FFFD, one per broken sequence.
 //!
-//! Log text is nearly always clean ASCII, so the loop looks at sixteen bytes at a time in a form that compilers turn into vector
-//! instructions, and copies whole runs.
+//! Log text is nearly always clean ASCII and short, so it is copied eight bytes at a time and looked at on the way; only text that turns out
+//! not to be clean is gone through again, with escapes.
 
 use crate::kafka::batch::Out;
 
-/// Bytes looked at together.
-const STEP: usize = 16;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Writes `text` as a JSON string with its quotes.
 pub fn string(text: &[u8], out: &mut Out<'_>) {
+    let start = out.len();
+    if quoted(text, same, out) {
+        return;
+    }
+    out.truncate(start);
     out.push_byte(b'"');
-    fragment(text, out);
+    escaped_from_any(text, out);
     out.push_byte(b'"');
 }
 
 /// Writes `text` as a part of a JSON string: no quotes. A character must not be spread over two calls.
 pub fn fragment(text: &[u8], out: &mut Out<'_>) {
-    let clean = clean_ascii_len(text);
-    out.push(&text[..clean]);
-    if clean == text.len() {
-        return;
-    }
-    for chunk in text[clean..].utf8_chunks() {
-        escaped(chunk.valid().as_bytes(), out);
-        if !chunk.invalid().is_empty() {
-            out.push("\u{fffd}".as_bytes());
-        }
+    let start = out.len();
+    let clean = out.claim(text.len()).is_some_and(|room| copied_clean(text, room, same));
+    if !clean {
+        out.truncate(start);
+        escaped_from_any(text, out);
     }
 }
 
 /// Writes `text` in lower case (ASCII only) as a JSON string.
 pub fn lower_string(text: &[u8], out: &mut Out<'_>) {
-    if !text.is_ascii() || clean_ascii_len(text) < text.len() {
+    let start = out.len();
+    if !quoted(text, lower, out) {
         // Not a header name that a parser would pass; then its case is nobody's concern.
-        return string(text, out);
+        out.truncate(start);
+        string(text, out);
     }
-    out.push_byte(b'"');
-    let mut lower = [0; 32];
-    for piece in text.chunks(lower.len()) {
-        let lower = &mut lower[..piece.len()];
-        lower.copy_from_slice(piece);
-        lower.make_ascii_lowercase();
-        out.push(lower);
+}
+
+/// Writes `"name":"value"` after `separator`, the name in lower case (ASCII only).
+pub fn lower_pair(separator: u8, name: &[u8], value: &[u8], out: &mut Out<'_>) {
+    let start = out.len();
+    if !quoted_pair(separator, name, value, out) {
+        out.truncate(start);
+        out.push_byte(separator);
+        lower_string(name, out);
+        out.push_byte(b':');
+        string(value, out);
     }
-    out.push_byte(b'"');
+}
+
+/// The same. False if one of them is not clean, or there is no room: then what was written is of no use.
+#[inline(always)]
+fn quoted_pair(separator: u8, name: &[u8], value: &[u8], out: &mut Out<'_>) -> bool {
+    let Some(room) = out.claim(name.len() + value.len() + 6) else { return false };
+    let Some(([first, before, name_room @ ..], rest)) = room.split_at_mut_checked(name.len() + 2) else { return false };
+    let [after, colon, open, value_room @ .., close] = rest else { return false };
+    (*first, *before, *after, *colon, *open, *close) = (separator, b'"', b'"', b':', b'"', b'"');
+    copied_clean(name, name_room, lower) & copied_clean(value, value_room, same)
+}
+
+/// Writes `text` through `each` in quotes. False if it is not clean, or there is no room: then what was written is of no use.
+#[inline(always)]
+fn quoted(text: &[u8], each: impl Fn(u64) -> u64, out: &mut Out<'_>) -> bool {
+    let Some([before, room @ .., after]) = out.claim(text.len() + 2) else { return false };
+    (*before, *after) = (b'"', b'"');
+    copied_clean(text, room, each)
+}
+
+/// Writes any text with escapes and replacements.
+#[cold]
+fn escaped_from_any(text: &[u8], out: &mut Out<'_>) {
+    for chunk in text.utf8_chunks() {
+        escaped(chunk.valid().as_bytes(), out);
+        if !chunk.invalid().is_empty() {
+            out.push("\u{fffd}".as_bytes());
+        }
+    }
 }
 
 /// Writes a whole number.
@@ -88,23 +120,79 @@ const fn must_escape(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// How many bytes from the start are ASCII and need no escape.
-fn clean_ascii_len(text: &[u8]) -> usize {
-    run_len(text, |byte| must_escape(byte) || byte >= 0x80)
+/// A word with `byte` in each of its eight.
+const fn eight(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
 }
 
-/// How many bytes come before the first one that `stops`.
+/// Eight bytes as they are.
+const fn same(word: u64) -> u64 {
+    word
+}
+
+/// Eight bytes of ASCII with `A` to `Z` in lower case. With other bytes among them the result is of no use, see [`unclean`].
+const fn lower(word: u64) -> u64 {
+    let not_below_a = word.wrapping_add(eight(0x80 - b'A'));
+    let above_z = word.wrapping_add(eight(0x7f - b'Z'));
+    word | ((not_below_a & !above_z & eight(0x80)) >> 2)
+}
+
+/// Not 0 in the highest bits if one of eight bytes is not ASCII or must be escaped. A subtraction borrows from the byte above only where
+/// the byte itself is such a one, so there are no false alarms.
+const fn unclean(word: u64) -> u64 {
+    let control = word.wrapping_sub(eight(0x20));
+    let quote = (word ^ eight(b'"')).wrapping_sub(eight(1));
+    let backslash = (word ^ eight(b'\\')).wrapping_sub(eight(1));
+    word | control | quote | backslash
+}
+
+/// Copies `text` through `each` into `room`, which is as long. True if all of it is ASCII that needs no escape.
 #[inline(always)]
-fn run_len(text: &[u8], stops: impl Fn(u8) -> bool) -> usize {
-    let (steps, _) = text.as_chunks::<STEP>();
-    let clean = steps.iter().take_while(|step| !step.iter().fold(false, |any, byte| any | stops(*byte))).count() * STEP;
-    clean + text[clean..].iter().position(|byte| stops(*byte)).unwrap_or(text.len() - clean)
+fn copied_clean(text: &[u8], room: &mut [u8], each: impl Fn(u64) -> u64) -> bool {
+    let mut found = 0;
+    let mut copied = |word: u64| {
+        found |= unclean(word);
+        each(word)
+    };
+    let mut copy = |from: &[u8; 8], to: &mut [u8; 8]| *to = copied(u64::from_le_bytes(*from)).to_le_bytes();
+    match (text.last_chunk(), room.last_chunk_mut()) {
+        (Some(last), Some(last_room)) => {
+            // The last eight bytes may overlap those before: they are written twice, the same both times.
+            copy(last, last_room);
+            let (words, _) = text.as_chunks();
+            let (rooms, _) = room.as_chunks_mut();
+            words.iter().zip(rooms).for_each(|(word, room)| copy(word, room));
+        }
+        // Shorter than a word: its halves may overlap too.
+        _ => match (text.first_chunk(), text.last_chunk(), room.len()) {
+            (Some(first), Some(last), len) => {
+                let word = copied(u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32);
+                let (low, high) = (word as u32, (word >> 32) as u32);
+                room[..4].copy_from_slice(&low.to_le_bytes());
+                room[len - 4..].copy_from_slice(&high.to_le_bytes());
+            }
+            _ => {
+                let bytes = text.iter().rev().fold(eight(b' '), |word, byte| word << 8 | u64::from(*byte));
+                let word = copied(bytes).to_le_bytes();
+                room.iter_mut().zip(word).for_each(|(place, byte)| *place = byte);
+            }
+        },
+    }
+    found & eight(0x80) == 0
+}
+
+/// How many bytes come before the first one that must be escaped: sixteen at a time, in a form that compilers turn into vector instructions.
+fn clean_len(text: &[u8]) -> usize {
+    let (steps, _) = text.as_chunks::<16>();
+    let clean =
+        steps.iter().take_while(|step| !step.iter().fold(false, |any, byte| any | must_escape(*byte))).count() * 16;
+    clean + text[clean..].iter().position(|byte| must_escape(*byte)).unwrap_or(text.len() - clean)
 }
 
 /// Writes valid UTF-8 with escapes.
 fn escaped(mut text: &[u8], out: &mut Out<'_>) {
     loop {
-        let clean = run_len(text, must_escape);
+        let clean = clean_len(text);
         out.push(&text[..clean]);
         let Some(byte) = text.get(clean) else { return };
         escape(*byte, out);
@@ -203,6 +291,36 @@ mod tests {
             format!("\"{}\"", long.to_lowercase()).as_bytes()
         );
         assert_eq!(written(|out| lower_string(b"A\"B", out)), br#""A\"B""#);
+    }
+
+    #[test]
+    fn texts_of_every_length_are_copied_and_looked_at_whole() {
+        for len in 0..40 {
+            let text: Vec<u8> = (0..len).map(|at| b'A' + at % 26).collect();
+            let (upper, low) = (String::from_utf8(text.clone()).unwrap(), text.to_ascii_lowercase());
+            let low = String::from_utf8(low).unwrap();
+            let pair = written(|out| lower_pair(b',', &text, &text, out));
+            assert_eq!(String::from_utf8(pair).unwrap(), format!(",\"{low}\":\"{upper}\""));
+            for at in 0..usize::from(len) {
+                for byte in [0, 0x1f, b'"', b'\\', 0x80, 0xff] {
+                    let mut broken = text.clone();
+                    broken[at] = byte;
+                    let expected = simd_json::to_vec(&String::from_utf8_lossy(&broken)).unwrap();
+                    assert_eq!(written(|out| string(&broken, out)), expected, "{byte:x} at {at} of {len}");
+                    let pair = [b"{\"n\":", expected.as_slice()].concat();
+                    assert_eq!(written(|out| lower_pair(b'{', b"N", &broken, out)), pair);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_capital_letters_are_lowered() {
+        let every: Vec<u8> = (0x20..0x7f).filter(|byte| !must_escape(*byte)).collect();
+        for from in 0..8 {
+            let expected = [b"\"".as_slice(), &every[from..].to_ascii_lowercase(), b"\""].concat();
+            assert_eq!(written(|out| lower_string(&every[from..], out)), expected);
+        }
     }
 
     #[test]

@@ -148,6 +148,7 @@ impl<'a> Value<'a> {
     }
 
     /// Writes the value as JSON; an absent one as `null` (callers leave it out instead).
+    #[inline]
     pub(super) fn write(self, scratch: &mut Scratch, out: &mut Out<'_>) {
         match self {
             Self::Absent => out.push(b"null"),
