@@ -9,12 +9,17 @@ use tollgate::http::message::Method;
 use tollgate::http::request::{RequestHead, parse_request};
 use tollgate::http::response::{Asked, ResponseHead, parse_response};
 use tollgate::kafka::batch::{Identity, OpenBatch, Out, Sealed, key_bytes, write_header};
+use tollgate::kafka::options::Partitioner;
+use tollgate::kafka::partition::of_key;
 use tollgate::kafka::trace::Stream;
-use tollgate::log::exchange::{ClientView, Forwarded, Head, RequestView, ResponseView, UpstreamView};
+
+use tollgate::log::exchange::{Captured, ClientView, Forwarded, Head, RequestView, ResponseView, UpstreamView};
 use tollgate::log::{
     EntryPlace, Exchange, FormatChoice, GatewayNames, Include, Plan, PlanSpec, RenderState, RouteNames,
 };
 use tollgate::route::table::{MethodSet, RouteEntry, RouteIndex, RouteQuery, RouteTable, RouterMode};
+
+use crate::heads;
 
 /// A name, how many repetitions are counted, and what repeats it so often.
 type Case = (&'static str, u64, fn(u64));
@@ -29,13 +34,21 @@ pub const ALL: &[Case] = &[
     ("request_head_curl", SOME, |count| request_head(CURL, count)),
     ("request_head_browser", SOME, |count| request_head(BROWSER, count)),
     ("response_head", SOME, response_head),
+    ("request_rewritten_curl", SOME, |count| heads::request_rewritten(CURL, count)),
+    ("request_rewritten_browser", SOME, |count| heads::request_rewritten(BROWSER, count)),
+    ("response_rewritten", SOME, |count| heads::response_rewritten(RESPONSE, count)),
     ("route_exact_of_1000", MANY, |count| route("/service-{}/get", count)),
     ("route_prefix_of_1000", MANY, |count| route("/area-{}/some/where/deep", count)),
-    ("entry_default", SOME, |count| entry(None, count)),
-    ("entry_four_fields", SOME, |count| entry(Some(FOUR_FIELDS), count)),
+    ("entry_default", SOME, |count| entry(None, None, count)),
+    ("entry_default_by_simd_json", SOME, entry_by_simd_json),
+    ("entry_with_bodies_of_1_kib", SOME, |count| entry(None, Some(body()), count)),
+    ("entry_four_fields", SOME, |count| entry(Some(FOUR_FIELDS), None, count)),
     ("record_in_a_batch", SOME, record_in_a_batch),
     ("record_with_header", SOME, record_with_header),
     ("batch_sealed_64_kib", SOME, batch_sealed),
+    ("crc_of_64_kib", SOME, crc),
+    ("partition_of_a_key_murmur2", SOME, |count| partition(Partitioner::Murmur2, count)),
+    ("partition_of_a_key_crc32", SOME, |count| partition(Partitioner::Crc32, count)),
 ];
 
 const CURL: &[u8] = b"GET /get?a=1 HTTP/1.1\r\nHost: 127.0.0.1:9080\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n";
@@ -109,15 +122,30 @@ fn route(pattern: &str, count: u64) {
     }
 }
 
-fn entry(format: Option<&str>, count: u64) {
+/// A body as an API sends it: quotes to escape, and 1 KiB of it.
+fn body() -> Captured<'static> {
+    const BODY: &[u8; 1024] = &{
+        let (item, mut bytes) = (br#"{"name":"value", "list":[1,2,3]},"#, [b' '; 1024]);
+        let mut at = 0;
+        while at < bytes.len() {
+            bytes[at] = item[at % item.len()];
+            at += 1;
+        }
+        bytes
+    };
+    Captured { bytes: BODY, truncated: false }
+}
+
+/// Makes an exchange with a plan for it and hands both to `work`.
+fn with_exchange(format: Option<&str>, body: Option<Captured<'static>>, work: impl FnOnce(&Plan, &Exchange<'_>)) {
     let format = format.map(|text| serde_json::from_str::<serde_json::Map<_, _>>(text).expect("an object"));
     let plan = Plan::compile(&PlanSpec {
         format: format.as_ref().map_or(FormatChoice::Default { extra: None }, FormatChoice::Custom),
         place: EntryPlace::Alone,
-        include_request_body: false,
-        include_response_body: false,
-        request_body_bytes: 0,
-        response_body_bytes: 0,
+        include_request_body: body.is_some(),
+        include_response_body: body.is_some(),
+        request_body_bytes: 4096,
+        response_body_bytes: 4096,
     });
     let (mut request, mut response) = (RequestHead::default(), ResponseHead::default());
     let limits = HeadLimits::default();
@@ -126,13 +154,36 @@ fn entry(format: Option<&str>, count: u64) {
         .expect("a response");
     let route = RouteNames { id: "r1".into(), ..RouteNames::default() };
     let gateway = GatewayNames { hostname: "gateway-1".into(), version: "0.1.0".into(), pid: 4711 };
-    let exchange = exchange(&request, &response, &route, &gateway);
+    let mut exchange = exchange(&request, &response, &route, &gateway);
+    (exchange.request.body, exchange.response.body) = (body, body);
+    work(&plan, &exchange);
+}
+
+fn entry(format: Option<&str>, body: Option<Captured<'static>>, count: u64) {
     let (mut state, mut memory) = (RenderState::default(), vec![0; 16 * 1024]);
-    for _ in 0..count {
+    with_exchange(format, body, |plan, exchange| {
+        for _ in 0..count {
+            let mut out = Out::new(&mut memory);
+            plan.render(&mut state, black_box(exchange), Include::ALL, &mut out);
+            assert!(black_box(out.len()) > 100 && !out.overflowed());
+        }
+    });
+}
+
+/// The same entry when it is a serde value already: what a library spends on writing alone.
+fn entry_by_simd_json(count: u64) {
+    let (mut state, mut memory) = (RenderState::default(), vec![0; 16 * 1024]);
+    with_exchange(None, None, |plan, exchange| {
         let mut out = Out::new(&mut memory);
-        plan.render(&mut state, black_box(&exchange), Include::ALL, &mut out);
-        assert!(black_box(out.len()) > 100 && !out.overflowed());
-    }
+        plan.render(&mut state, exchange, Include::ALL, &mut out);
+        let value: serde_json::Value = serde_json::from_slice(out.written()).expect("an entry is JSON");
+        let mut text = Vec::with_capacity(16 * 1024);
+        for _ in 0..count {
+            text.clear();
+            simd_json::serde::to_writer(&mut text, black_box(&value)).expect("a value is written");
+            assert_eq!(black_box(&text).len(), out.len());
+        }
+    });
 }
 
 fn exchange<'a>(
@@ -253,5 +304,18 @@ fn batch_sealed(count: u64) {
     let sealed = Sealed { end, records: records as u32, entries: records, ..Sealed::default() };
     for _ in 0..count {
         write_header(black_box(&mut memory), &sealed, Identity { producer_id: 1, epoch: 0, sequence: 7 });
+    }
+}
+
+fn crc(count: u64) {
+    let bytes = vec![b'a'; 64 * 1024];
+    for _ in 0..count {
+        assert!(black_box(crc32c::crc32c(black_box(&bytes))) != 0);
+    }
+}
+
+fn partition(partitioner: Partitioner, count: u64) {
+    for _ in 0..count {
+        assert!(black_box(of_key(partitioner, black_box(b"shop.example.com/customers/4711"), 12)) < 12);
     }
 }

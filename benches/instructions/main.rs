@@ -8,6 +8,7 @@
 use std::process::{Command, ExitCode};
 
 mod cases;
+mod heads;
 mod record;
 
 /// Repetitions of the first run: warms what is warmed once.

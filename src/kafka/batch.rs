@@ -60,6 +60,19 @@ impl<'a> Out<'a> {
         self.len = end;
     }
 
+    /// Adds the first `len` (at most eight) of eight bytes, or only counts them. Cheaper than a push of so few: what lies behind is written too
+    /// where there is room, and written over by what comes next.
+    #[inline]
+    pub fn push_some(&mut self, bytes: &[u8; 8], len: usize) {
+        match self.bytes.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut) {
+            Some(room) => {
+                *room = *bytes;
+                self.len += len.min(bytes.len());
+            }
+            None => self.push(&bytes[..len.min(bytes.len())]),
+        }
+    }
+
     /// Adds one byte, or only counts it.
     #[inline]
     pub fn push_byte(&mut self, byte: u8) {

@@ -170,3 +170,22 @@ fn out_takes_back_what_was_too_much() {
     out.push(b"x");
     assert_eq!((out.written(), out.overflowed()), (&b"ax"[..], false));
 }
+
+#[test]
+fn a_writer_counts_what_does_not_fit_and_writes_nothing_behind_its_end() {
+    for room in 0..24 {
+        let mut memory = [0xee_u8; 24];
+        let mut out = Out::new(&mut memory[..room]);
+        out.push_some(b"12345678", 3);
+        out.push_some(b"abcdefgh", 8);
+        assert_eq!(out.claim(1).map(|one| one[0] = b'!').is_some(), room > 11);
+        assert_eq!(out.len(), if room > 11 { 12 } else { 11 });
+        assert_eq!(out.overflowed(), room < 11);
+        match room {
+            12.. => assert_eq!(out.written(), b"123abcdefgh!"),
+            11 => assert_eq!(out.written(), b"123abcdefgh"),
+            _ => assert_eq!(out.written(), b""),
+        }
+        assert!(memory[room..].iter().all(|byte| *byte == 0xee));
+    }
+}

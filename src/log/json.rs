@@ -73,6 +73,9 @@ fn quoted(text: &[u8], each: impl Fn(u64) -> u64, out: &mut Out<'_>) -> bool {
 /// Writes any text with escapes and replacements.
 #[cold]
 fn escaped_from_any(text: &[u8], out: &mut Out<'_>) {
+    if std::str::from_utf8(text).is_ok() {
+        return escaped(text, out);
+    }
     for chunk in text.utf8_chunks() {
         escaped(chunk.valid().as_bytes(), out);
         if !chunk.invalid().is_empty() {
@@ -113,11 +116,6 @@ pub(super) fn hex(bytes: [u8; 16]) -> [u8; 32] {
         pair[1] = HEX[usize::from(byte & 15)];
     }
     text
-}
-
-/// True for a byte that a JSON string cannot hold as it is.
-const fn must_escape(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
 /// A word with `byte` in each of its eight.
@@ -181,39 +179,55 @@ fn copied_clean(text: &[u8], room: &mut [u8], each: impl Fn(u64) -> u64) -> bool
     found & eight(0x80) == 0
 }
 
-/// How many bytes come before the first one that must be escaped: sixteen at a time, in a form that compilers turn into vector instructions.
-fn clean_len(text: &[u8]) -> usize {
-    let (steps, _) = text.as_chunks::<16>();
-    let clean =
-        steps.iter().take_while(|step| !step.iter().fold(false, |any, byte| any | must_escape(*byte))).count() * 16;
-    clean + text[clean..].iter().position(|byte| must_escape(*byte)).unwrap_or(text.len() - clean)
-}
+/// How each byte stands in a string: 0 as it is, `u` as `\u00xx`, else this letter behind a backslash.
+const ESCAPES: [u8; 256] = {
+    let mut escapes = [0; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        escapes[control] = b'u';
+        control += 1;
+    }
+    let short = [(b'"', b'"'), (b'\\', b'\\'), (b'\n', b'n'), (b'\r', b'r'), (b'\t', b't'), (0x08, b'b'), (0x0c, b'f')];
+    let mut at = 0;
+    while at < short.len() {
+        escapes[short[at].0 as usize] = short[at].1;
+        at += 1;
+    }
+    escapes
+};
 
-/// Writes valid UTF-8 with escapes.
+/// Writes valid UTF-8 with escapes. In JSON within JSON every fifth byte or so is a quote, so it goes from one to the next inside of eight bytes.
 fn escaped(mut text: &[u8], out: &mut Out<'_>) {
-    loop {
-        let clean = clean_len(text);
-        out.push(&text[..clean]);
-        let Some(byte) = text.get(clean) else { return };
-        escape(*byte, out);
-        text = &text[clean + 1..];
+    while let Some(bytes) = text.first_chunk() {
+        let word = u64::from_le_bytes(*bytes);
+        // Bytes above ASCII stay as they are here.
+        let found = unclean(word) & !word & eight(0x80);
+        // The lowest mark is exact; above it, a subtraction may have borrowed.
+        let clean = (found.trailing_zeros() / 8) as usize;
+        out.push_some(bytes, clean);
+        match bytes.get(clean) {
+            Some(byte) => {
+                escape(*byte, out);
+                text = &text[clean + 1..];
+            }
+            None => text = &text[bytes.len()..],
+        }
+    }
+    for byte in text {
+        match ESCAPES[usize::from(*byte)] {
+            0 => out.push_byte(*byte),
+            _ => escape(*byte, out),
+        }
     }
 }
 
+/// Writes a byte that cannot stand as it is.
+#[inline]
 fn escape(byte: u8, out: &mut Out<'_>) {
-    let short = match byte {
-        b'"' | b'\\' => byte,
-        b'\n' => b'n',
-        b'\r' => b'r',
-        b'\t' => b't',
-        0x08 => b'b',
-        0x0c => b'f',
-        _ => {
-            out.push(&[b'\\', b'u', b'0', b'0', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-            return;
-        }
-    };
-    out.push(&[b'\\', short]);
+    match ESCAPES[usize::from(byte)] {
+        b'u' => out.push(&[b'\\', b'u', b'0', b'0', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
+        short => out.push(&[b'\\', short]),
+    }
 }
 
 #[cfg(test)]
@@ -250,7 +264,7 @@ mod tests {
     #[test]
     fn an_escape_is_found_at_every_distance_from_a_step() {
         for before in 0..40 {
-            for byte in ["\"", "\n", "\u{1}", "é"] {
+            for byte in ["\"", "\n", "\u{1}", "é", "é\"é", "😀\\"] {
                 let text = "x".repeat(before) + byte + &"y".repeat(40 - before);
                 assert_eq!(written(|out| string(text.as_bytes(), out)), simd_json::to_vec(&text).unwrap());
             }
@@ -316,7 +330,7 @@ mod tests {
 
     #[test]
     fn only_capital_letters_are_lowered() {
-        let every: Vec<u8> = (0x20..0x7f).filter(|byte| !must_escape(*byte)).collect();
+        let every: Vec<u8> = (0x20..0x7f).filter(|byte| ESCAPES[usize::from(*byte)] == 0).collect();
         for from in 0..8 {
             let expected = [b"\"".as_slice(), &every[from..].to_ascii_lowercase(), b"\""].concat();
             assert_eq!(written(|out| lower_string(&every[from..], out)), expected);
