@@ -6,14 +6,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::Poll;
 
-/// Runs `first` and `second` until both are done. `first_done` is called once, as soon as `first` is.
-pub async fn both<A, B>(first: A, second: B, first_done: impl FnOnce(&A::Output)) -> (A::Output, B::Output)
+/// Runs `first` and `second` until both are done. `first_done` is called once, as soon as `first` is. Both are pinned where they are made:
+/// taken by value they would lie in the caller's memory twice, of which every connection has its own.
+pub async fn both<A, B>(
+    mut first: Pin<&mut A>,
+    mut second: Pin<&mut B>,
+    first_done: impl FnOnce(&A::Output),
+) -> (A::Output, B::Output)
 where
     A: Future,
     B: Future,
 {
-    let mut first = std::pin::pin!(first);
-    let mut second = std::pin::pin!(second);
     let (mut first_out, mut second_out) = (None, None);
     let mut first_done = Some(first_done);
     poll_fn(move |cx| {
@@ -61,11 +64,10 @@ where
     .await
 }
 
-/// Runs a connection's future; a panic in it ends that connection and not the core. `None` says that it panicked.
-pub async fn caught<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = std::pin::pin!(future);
+/// Runs a connection's future; a panic in it ends that connection and not the core. `None` says that it panicked. Pinned as in [`both`].
+pub async fn caught<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(move |cx| {
-        let step = catch_unwind(AssertUnwindSafe(|| Pin::as_mut(&mut future).poll(cx)));
+        let step = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         match step {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(out)) => Poll::Ready(Some(out)),

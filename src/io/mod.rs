@@ -11,6 +11,7 @@ pub mod driver;
 pub mod duplex;
 pub mod files;
 pub mod listener;
+pub mod lodging;
 pub mod notify;
 pub mod process;
 pub mod ring_memory;

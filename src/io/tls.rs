@@ -271,7 +271,8 @@ mod tests {
                 }
                 got
             };
-            let (got, written) = both(read, writer.write_all(out), |_| ()).await;
+            let (read, write) = (std::pin::pin!(read), std::pin::pin!(writer.write_all(out)));
+            let (got, written) = both(read, write, |_| ()).await;
             written.unwrap();
             assert!(got == sent, "what comes back is what was sent");
         })

@@ -14,8 +14,11 @@ use crate::http::request::{self, RequestHead};
 use crate::io::deadline::Deadline;
 use crate::io::socket::Socket;
 
-/// Bytes of the buffer that an idle connection keeps: enough for most request heads, little enough for 10,000 of them.
-const IDLE_BUFFER_BYTES: usize = 1024;
+/// Bytes of the buffer that a connection begins with: enough for a small head, little enough for 10,000 of them. A larger head makes it grow
+/// once.
+const IDLE_BUFFER_BYTES: usize = 512;
+/// Bytes of a buffer that a connection keeps between two requests, so that heads of a usual size allocate nothing.
+const KEPT_BUFFER_BYTES: usize = 4 * 1024;
 /// Milliseconds for which the rest of an unread request is thrown away before the connection is closed, so that the client
 /// reads our answer and not a reset (RFC 9112 §9.6).
 pub const LINGER_MS: u64 = 2_000;
@@ -91,13 +94,13 @@ pub async fn serve(core: Rc<Core>, socket: Socket, peer: SocketAddr, listen_port
         && let Some(mut scratch) = client.next_request(&core).await
     {
         let lent = Lent { core: &core, scratch: &mut scratch };
-        after = exchange::run(&core, &mut client, lent.scratch).await;
+        after = core.lodging.take_in(|| exchange::run(&core, &mut client, lent.scratch)).await;
         drop(lent);
         core.scratches.give(scratch);
         client.forget_request();
     }
     if after == After::Linger {
-        client.linger().await;
+        Box::pin(client.linger()).await;
     }
 }
 
@@ -143,8 +146,9 @@ impl Client {
                     Ok(Parsed::Partial) => {}
                     Err(reject) => {
                         let mut begun = scratch?;
-                        if self.refuse(core, &mut begun, reject).await == After::Linger {
-                            self.linger().await;
+                        // In memory of its own: a connection that rests has no room for it.
+                        if Box::pin(self.refuse(core, &mut begun, reject)).await == After::Linger {
+                            Box::pin(self.linger()).await;
                         }
                         return None;
                     }
@@ -233,7 +237,7 @@ impl Client {
     fn forget_request(&mut self) {
         if self.consumed >= self.input.len() {
             self.input.clear();
-            if self.input.capacity() > 4 * IDLE_BUFFER_BYTES {
+            if self.input.capacity() > KEPT_BUFFER_BYTES {
                 self.input = Vec::with_capacity(IDLE_BUFFER_BYTES);
             }
         } else {

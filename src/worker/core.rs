@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::io::clock::Clock;
 use crate::io::deadline::{Deadlines, TICK_MS};
 use crate::io::duplex::caught;
 use crate::io::listener::{Accepted, Listener};
+use crate::io::lodging::Lodging;
 use crate::io::ring_memory::{MappedSlot, RingHeader};
 use crate::io::{driver, process, ring_memory};
 use crate::kafka::Shipper;
@@ -95,6 +97,8 @@ pub struct Core {
     pub(super) counters: Arc<CoreCounters>,
     pub(super) buffers: Buffers,
     pub(super) scratches: Scratches,
+    /// Where exchanges run, one after the other.
+    pub(super) lodging: Lodging,
     pub(super) pools: Pools,
     pub(super) ship: Rc<Ship>,
     pub(super) lives: Lives,
@@ -160,6 +164,7 @@ impl Core {
             counters,
             buffers: Buffers::default(),
             scratches: Scratches::default(),
+            lodging: Lodging::default(),
             pools: Pools::default(),
             ship,
             lives: Lives::default(),
@@ -330,7 +335,7 @@ impl Core {
         let core = Rc::clone(self);
         let listen_port = self.settings.listen_ports[listener];
         monoio::spawn(async move {
-            if caught(connection::serve(Rc::clone(&core), socket, peer, listen_port)).await.is_none() {
+            if caught(pin!(connection::serve(Rc::clone(&core), socket, peer, listen_port))).await.is_none() {
                 core.counters.add(Counter::Panics, 1);
                 log::error!(
                     "core {}: a panic while serving {peer}: the connection was closed, the core goes on",

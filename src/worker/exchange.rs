@@ -40,8 +40,9 @@ pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) ->
     let live = core.live();
     let route = find(client, scratch, &live, core);
     record::filter(core, client, scratch, &live, route);
-    if live.snapshot.holds_back {
-        hold_back(core, scratch, &live, route).await;
+    if live.snapshot.holds_back && record::held_back(core, scratch, &live, route) {
+        // In memory of its own: a timer is large, and few requests ever wait.
+        Box::pin(hold_back(core, scratch, &live, route)).await;
     }
     if let Some(hold) = record::hold(&live, route, &scratch.silent) {
         hold::begin(core, scratch, hold);
@@ -66,12 +67,9 @@ pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) ->
 
 /// Waits while a logger whose overflow is `backpressure` has no room for the record of this request. Ends with the drain.
 async fn hold_back(core: &Core, scratch: &Scratch, live: &Live, route: Option<&RouteSpec>) {
-    let full = || record::held_back(core, scratch, live, route);
-    if full() {
-        core.counters.add(Counter::RequestsHeldBack, 1);
-        while full() && !core.draining.get() {
-            monoio::time::sleep(ROOM_PAUSE).await;
-        }
+    core.counters.add(Counter::RequestsHeldBack, 1);
+    while record::held_back(core, scratch, live, route) && !core.draining.get() {
+        monoio::time::sleep(ROOM_PAUSE).await;
     }
 }
 

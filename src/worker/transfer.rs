@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::os::fd::RawFd;
+use std::pin::pin;
 use std::rc::Rc;
 
 use super::connection::{After, Client, LINGER_MS};
@@ -217,7 +218,9 @@ impl<'a> Directions<'a> {
             send_ms: timeouts.send_ms,
         };
         let from_upstream = &upstream_in[response.len..];
-        let moved = tunnel::run(core, client, upstream, self.first, from_upstream, timeouts.read_ms).await;
+        // In memory of its own: few connections ever need it, and all would have the room.
+        let tunnel = tunnel::run(core, client, upstream, self.first, from_upstream, timeouts.read_ms);
+        let moved = Box::pin(tunnel).await;
         let facts = &mut *relay.facts;
         facts.sent_bytes += moved.down;
         facts.sent_body_bytes += moved.down;
@@ -230,7 +233,7 @@ impl<'a> Directions<'a> {
         let Self { course, client_deadline, client_fd, upstream_fd, mut up, head_up, first, body, mut down } = self;
         let is_held = down.relay.tail.is_held();
         let whole = Cell::new(false);
-        let up = async {
+        let up = pin!(async {
             let mut uploaded = up.run(head_up, first, body).await;
             match uploaded.fault {
                 None => whole.set(course.rest.get() == Rest::Goes),
@@ -246,8 +249,8 @@ impl<'a> Directions<'a> {
                 Some(_) => {}
             }
             uploaded
-        };
-        both(down.run(), up, |ended| {
+        });
+        both(pin!(down.run()), up, |ended| {
             if whole.get() {
                 return;
             }

@@ -2,6 +2,7 @@
 //! (RFC 9110 §7.8, RFC 6455 §1.5). The handshake is `transfer`'s; what is said inside is nobody's business here.
 
 use std::os::fd::RawFd;
+use std::pin::pin;
 
 use super::core::Core;
 use crate::io::deadline::Deadline;
@@ -72,8 +73,8 @@ pub async fn run(
     line.moved();
     let to_upstream = (upstream.writer, upstream.deadline, upstream.send_ms);
     let to_client = (client.writer, client.deadline, client.send_ms);
-    let up = pump(line, client.reader, to_upstream, from_client);
-    let down = pump(line, upstream.reader, to_client, from_upstream);
+    let up = pin!(pump(line, client.reader, to_upstream, from_client));
+    let down = pin!(pump(line, upstream.reader, to_client, from_upstream));
     let (up, down) = both(up, down, |_| {}).await;
     Moved { up, down }
 }

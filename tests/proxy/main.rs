@@ -15,6 +15,7 @@ mod headers;
 mod health;
 mod lifecycle;
 mod limits;
+mod many;
 mod refused_requests;
 mod refused_responses;
 mod retries;
