@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod call;
+mod churn;
 mod conformance;
 mod faults;
 mod kafka;
@@ -31,6 +32,8 @@ enum Tool {
     Kafka(kafka::Args),
     /// What a request costs the gateway on this machine.
     Bench(Box<bench::Args>),
+    /// Whether the gateway is as it was after minutes of peers that misbehave.
+    Churn(churn::Args),
     /// What RFC 9110 and 9112 ask of a proxy, against ours and its peers.
     Conformance(conformance::Args),
     /// What becomes of the records when Kafka or the gateway fails.
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().tool {
         Tool::Kafka(args) => kafka::run(args),
         Tool::Bench(args) => bench::run(*args),
+        Tool::Churn(args) => churn::run(args),
         Tool::Conformance(args) => conformance::run(args),
         Tool::Faults(args) => faults::run(args),
     };
