@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::lane_registry::StoredLane;
-use crate::kafka::{Batching, LaneSpec, Partitioner, Security, SinkId, SinkSpec};
+use crate::kafka::{Batching, LaneSpec, Partitioner, Security, SinkId, SinkSpec, Tls};
 use crate::log::{Plan, RouteNames, Variable};
 use crate::route::{Expr, RouteIndex, RouteTable};
 use crate::upstream::health::Rules;
@@ -178,6 +178,8 @@ pub struct UpstreamSpec {
     pub hash_key: HashKey,
     /// `scheme`.
     pub scheme: Scheme,
+    /// With `scheme: https`: how connections are secured, `tls`.
+    pub tls: Option<Tls>,
     /// `pass_host` with `upstream_host`.
     pub pass_host: PassHost,
     /// Further tries after the first; nodes − 1 unless written.
@@ -287,11 +289,19 @@ pub enum KeyPart {
 pub enum Scheme {
     /// Plain HTTP/1.1.
     Http,
-    /// HTTP/1.1 inside TLS. Refused by this version's checks.
+    /// HTTP/1.1 inside TLS.
     Https,
 }
 
 impl Scheme {
+    /// `http` or `https`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
     /// The port of a node that names none.
     pub const fn default_port(self) -> u16 {
         match self {
@@ -310,6 +320,17 @@ pub enum PassHost {
     Node,
     /// These bytes.
     Rewrite(Vec<u8>),
+}
+
+impl PassHost {
+    /// The Host that goes to a node: `asked` is the client's, empty if a 1.0 client sent none, and `own` the node's.
+    pub fn sent<'a>(&'a self, asked: &'a [u8], own: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Pass if !asked.is_empty() => asked,
+            Self::Pass | Self::Node => own,
+            Self::Rewrite(host) => host,
+        }
+    }
 }
 
 /// Idle connections to an upstream, per core.

@@ -1,4 +1,5 @@
-//! A connected stream socket, TCP or Unix: reads append to a buffer, writes send all of it. Connecting has a deadline.
+//! A connected stream socket, TCP or Unix, bare or under TLS: reads append to a buffer, writes send all of it. Connecting has a deadline.
+//! Who the peer must be under TLS is decided elsewhere: `io::tls` moves a session's bytes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use socket2::{Domain, SockAddr, SockRef, Type};
 
 use super::deadline::Deadlines;
 use super::driver;
+use super::tls::{TlsReader, TlsWriter};
 
 /// A connected socket with its two directions, which may be used at the same time.
 #[derive(Debug)]
@@ -27,18 +29,36 @@ pub struct Socket {
 
 /// The receiving direction of a [`Socket`].
 #[derive(Debug)]
-pub struct Reader(OwnedReadHalf<TcpStream>);
+pub enum Reader {
+    /// As it comes.
+    Plain(PlainReader),
+    /// Decrypted. In memory of its own: most connections are bare, and should not carry its room.
+    Tls(Box<TlsReader>),
+}
 
 /// The sending direction of a [`Socket`].
 #[derive(Debug)]
-pub struct Writer(OwnedWriteHalf<TcpStream>);
+pub enum Writer {
+    /// As it is.
+    Plain(PlainWriter),
+    /// Encrypted, which is a copy.
+    Tls(Box<TlsWriter>),
+}
+
+/// See [`Reader::Plain`].
+#[derive(Debug)]
+pub struct PlainReader(OwnedReadHalf<TcpStream>);
+
+/// See [`Writer::Plain`].
+#[derive(Debug)]
+pub struct PlainWriter(OwnedWriteHalf<TcpStream>);
 
 impl Socket {
     /// Wraps an accepted stream.
     pub fn new(stream: TcpStream) -> Self {
         let fd = stream.as_raw_fd();
         let (reader, writer) = stream.into_split();
-        Self { reader: Reader(reader), writer: Writer(writer), fd }
+        Self { reader: Reader::Plain(PlainReader(reader)), writer: Writer::Plain(PlainWriter(writer)), fd }
     }
 
     /// Wraps a Unix stream. recv and send do not care which family a stream socket is of.
@@ -52,6 +72,19 @@ impl Socket {
     fn adopt(socket: socket2::Socket) -> io::Result<Self> {
         socket.set_nonblocking(driver::wants_nonblocking())?;
         Ok(Self::new(TcpStream::from_std(socket.into())?))
+    }
+
+    /// The descriptor and the bare directions; `None` instead of them if they are under TLS already.
+    pub(super) fn into_plain(self) -> (RawFd, Option<(PlainReader, PlainWriter)>) {
+        match (self.reader, self.writer) {
+            (Reader::Plain(reader), Writer::Plain(writer)) => (self.fd, Some((reader, writer))),
+            _ => (self.fd, None),
+        }
+    }
+
+    /// The two directions of descriptor `fd`.
+    pub(super) const fn from_parts(fd: RawFd, reader: Reader, writer: Writer) -> Self {
+        Self { reader, writer, fd }
     }
 
     /// The descriptor, for [`Deadlines::watch`].
@@ -71,6 +104,9 @@ impl Socket {
 
     /// True if the peer has not closed and has sent nothing unasked: an idle connection may be used again.
     pub fn is_quiet(&self) -> bool {
+        if matches!(&self.reader, Reader::Tls(reader) if !reader.is_empty()) {
+            return false;
+        }
         let mut byte = [std::mem::MaybeUninit::uninit(); 1];
         match with_socket(self.fd, |socket| socket.recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT)) {
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
@@ -110,13 +146,25 @@ impl Reader {
         self.read_at_most(buffer, usize::MAX).await
     }
 
-    /// As [`Socket::read`], and not more than `at_most` bytes.
+    /// As [`Socket::read`], and not more than `at_most` bytes. Under TLS an end that the peer did not announce is an error,
+    /// `UnexpectedEof`: somebody in between may have made it (RFC 8446 §6.1).
     pub async fn read_at_most(&mut self, buffer: Vec<u8>, at_most: usize) -> (io::Result<usize>, Vec<u8>) {
-        let start = buffer.len();
-        let end = buffer.capacity().min(start.saturating_add(at_most));
-        if start == end {
+        let end = buffer.capacity().min(buffer.len().saturating_add(at_most));
+        if buffer.len() == end {
             return (Err(io::Error::from(io::ErrorKind::OutOfMemory)), buffer);
         }
+        match self {
+            Self::Plain(reader) => reader.read_to(buffer, end).await,
+            // Apart, so that the room of it is not in the state of every bare connection.
+            Self::Tls(reader) => Box::pin(reader.read_to(buffer, end)).await,
+        }
+    }
+}
+
+impl PlainReader {
+    /// Reads behind what `buffer` holds, up to `end` in it.
+    pub(super) async fn read_to(&mut self, buffer: Vec<u8>, end: usize) -> (io::Result<usize>, Vec<u8>) {
+        let start = buffer.len();
         let (result, slice) = self.0.read(buffer.slice_mut(start..end)).await;
         let mut buffer = slice.into_inner();
         // monoio sets the length only on success.
@@ -139,11 +187,39 @@ impl Writer {
     /// # Errors
     /// What the kernel said: the peer is gone.
     pub async fn finish(&mut self) -> io::Result<()> {
-        self.0.shutdown().await
+        match self {
+            Self::Plain(writer) => writer.finish().await,
+            Self::Tls(writer) => Box::pin(writer.finish()).await,
+        }
     }
 
     /// Sends `start..end` of `buffer` and gives it back.
-    pub async fn write_range<B: IoBuf>(&mut self, mut buffer: B, mut start: usize, end: usize) -> (io::Result<()>, B) {
+    pub async fn write_range<B: IoBuf>(&mut self, buffer: B, start: usize, end: usize) -> (io::Result<()>, B) {
+        match self {
+            Self::Plain(writer) => writer.write_range(buffer, start, end).await,
+            Self::Tls(writer) => {
+                let end = end.min(buffer.bytes_init());
+                // SAFETY: `read_ptr` and `bytes_init` of an `IoBuf` name memory that is initialised and neither moves nor is
+                // written while the buffer is held, and it is held to the end of this block.
+                let all = unsafe { std::slice::from_raw_parts(buffer.read_ptr(), end) };
+                let result = Box::pin(writer.write_all(&all[start.min(end)..])).await;
+                (result, buffer)
+            }
+        }
+    }
+}
+
+impl PlainWriter {
+    pub(super) async fn finish(&mut self) -> io::Result<()> {
+        self.0.shutdown().await
+    }
+
+    pub(super) async fn write_range<B: IoBuf>(
+        &mut self,
+        mut buffer: B,
+        mut start: usize,
+        end: usize,
+    ) -> (io::Result<()>, B) {
         while start < end {
             let (result, slice) = self.0.write(buffer.slice(start..end)).await;
             buffer = slice.into_inner();

@@ -1,180 +1,155 @@
-//! A broker's socket with TLS or without. The session is rustls's state machine; here its bytes are moved, in both directions at
-//! the same time: reader and writer share it and borrow it only between two waits.
+//! TLS on a socket of ours that another side answers: a broker, or an upstream. The session is rustls's state machine; here its bytes are
+//! moved, in both directions at the same time: reader and writer share it and borrow it only between two waits.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
 
-use monoio::buf::IoBuf;
 use rustls::ClientConnection;
 
 use super::buffer::BUFFER_BYTES;
-use super::socket::{Reader, Socket, Writer};
+use super::socket::{PlainReader, PlainWriter, Reader, Socket, Writer};
 use crate::kafka::Tls;
 use crate::kafka::tls::explain;
 
-/// Bytes of a batch that are encrypted in one go, between which the core has its other work.
+/// Bytes that are encrypted in one go, between which the core has its other work.
 const PIECE_BYTES: usize = 64 * 1024;
 
 type Session = Rc<RefCell<ClientConnection>>;
 
-/// The receiving direction of a broker's connection.
-#[derive(Debug)]
-pub enum BrokerReader {
-    /// As it comes.
-    Plain(Reader),
-    /// Decrypted.
-    Tls(TlsReader),
-}
-
-/// The sending direction of a broker's connection.
-#[derive(Debug)]
-pub enum BrokerWriter {
-    /// As it is: a batch goes from its slot to the kernel.
-    Plain(Writer),
-    /// Encrypted, which is a copy.
-    Tls(TlsWriter),
-}
-
-/// See [`BrokerReader::Tls`].
+/// The receiving direction under TLS.
 #[derive(Debug)]
 pub struct TlsReader {
     session: Session,
-    socket: Reader,
+    socket: PlainReader,
     /// Bytes from the peer that the session has not taken yet, from `at` on.
     inbox: Vec<u8>,
     at: usize,
     host: String,
 }
 
-/// See [`BrokerWriter::Tls`].
+/// The sending direction under TLS.
 #[derive(Debug)]
 pub struct TlsWriter {
     session: Session,
-    socket: Writer,
+    socket: PlainWriter,
     outbox: Vec<u8>,
 }
 
-/// The two directions of a socket without TLS.
-pub fn plain(socket: Socket) -> (BrokerReader, BrokerWriter) {
-    (BrokerReader::Plain(socket.reader), BrokerWriter::Plain(socket.writer))
-}
-
-/// Does the handshake with the broker called `host`. Its end is the caller's: to shut the socket down ends it.
+/// Does the handshake with the peer called `host`. Its end is the caller's: to shut the socket down ends it.
 ///
 /// # Errors
 /// Why not, in words, and what to do.
-pub async fn handshake(socket: Socket, tls: &Tls, host: &str) -> Result<(BrokerReader, BrokerWriter), String> {
+pub async fn handshake(socket: Socket, tls: &Tls, host: &str) -> Result<Socket, String> {
     let session = Rc::new(RefCell::new(tls.session(host)?));
-    let inbox = Vec::with_capacity(BUFFER_BYTES);
-    let Socket { reader, writer, .. } = socket;
+    let (fd, directions) = socket.into_plain();
+    let (reader, writer) = directions.ok_or_else(|| "TLS in TLS is not possible here".to_owned())?;
     let mut writer = TlsWriter { session: Rc::clone(&session), socket: writer, outbox: Vec::new() };
+    let inbox = Vec::with_capacity(BUFFER_BYTES);
     let mut reader = TlsReader { session, socket: reader, inbox, at: 0, host: host.to_owned() };
     loop {
         writer.flush().await.map_err(|error| error.to_string())?;
         if !reader.session.borrow().is_handshaking() {
-            return Ok((BrokerReader::Tls(reader), BrokerWriter::Tls(writer)));
+            return Ok(Socket::from_parts(fd, Reader::Tls(Box::new(reader)), Writer::Tls(Box::new(writer))));
         }
         match reader.feed().await {
-            Ok(0) => return Err("the broker closed the connection in the handshake: is it a TLS listener?".to_owned()),
-            Ok(_) => {}
+            Ok(Fed::End) => {
+                return Err("the peer closed the connection in the handshake: is it a TLS listener?".to_owned());
+            }
+            Ok(Fed::Bytes) => {}
             Err(why) => {
                 // The peer is told why, as far as it still listens.
                 let _ = writer.flush().await;
-                return Err(why);
+                return Err(why.to_string());
             }
         }
     }
 }
 
-impl BrokerReader {
-    /// Reads what is there, at least a byte, into `buffer`, which is emptied first. 0 is the end.
-    pub async fn read(&mut self, mut buffer: Vec<u8>) -> (Result<usize, String>, Vec<u8>) {
-        buffer.clear();
-        match self {
-            Self::Plain(reader) => {
-                let (result, buffer) = reader.read(buffer).await;
-                (result.map_err(|error| error.to_string()), buffer)
-            }
-            Self::Tls(reader) => reader.read(buffer).await,
-        }
-    }
+/// What came from the socket.
+enum Fed {
+    /// Something.
+    Bytes,
+    /// Nothing more will.
+    End,
 }
 
-impl BrokerWriter {
-    /// Sends all of `bytes`.
-    ///
-    /// # Errors
-    /// The connection is broken.
-    pub async fn write_all<B: IoBuf>(&mut self, bytes: B) -> io::Result<()> {
-        match self {
-            Self::Plain(writer) => writer.write_all(bytes).await.0,
-            Self::Tls(writer) => {
-                // SAFETY: `read_ptr` and `bytes_init` of an `IoBuf` name memory that is initialised and neither moves nor is
-                // written while the buffer is held, and it is held to the end of this block.
-                let all = unsafe { std::slice::from_raw_parts(bytes.read_ptr(), bytes.bytes_init()) };
-                writer.write_all(all).await
-            }
-        }
-    }
+/// What the session has for the reader.
+enum Taken {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing now.
+    Nothing,
+    /// The end, as the peer said.
+    End,
 }
 
 impl TlsReader {
-    async fn read(&mut self, mut buffer: Vec<u8>) -> (Result<usize, String>, Vec<u8>) {
+    /// True if nothing that the peer sent waits here.
+    pub fn is_empty(&self) -> bool {
+        let state = self.session.borrow_mut().process_new_packets();
+        self.at == self.inbox.len()
+            && state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed())
+    }
+
+    /// Reads behind what `buffer` holds, up to `end` in it. 0 is the end that the peer announced.
+    pub(super) async fn read_to(&mut self, mut buffer: Vec<u8>, end: usize) -> (io::Result<usize>, Vec<u8>) {
         loop {
-            let taken = take_plain(&mut self.session.borrow_mut(), &mut buffer);
+            let taken = take_plain(&mut self.session.borrow_mut(), &mut buffer, end);
             match taken {
-                Ok(0) => {}
-                Ok(count) => return (Ok(count), buffer),
-                Err(error) => return (Err(error.to_string()), buffer),
+                Ok(Taken::Bytes(count)) => return (Ok(count), buffer),
+                Ok(Taken::End) => return (Ok(0), buffer),
+                Ok(Taken::Nothing) => {}
+                Err(error) => return (Err(error), buffer),
             }
-            match self.feed().await {
-                Ok(0) => return (Ok(0), buffer),
-                Ok(_) => {}
-                Err(why) => return (Err(why), buffer),
+            if let Err(error) = self.feed().await {
+                return (Err(error), buffer);
             }
         }
     }
 
-    /// Hands the session what the peer sent. 0 is the end: of the connection, or of what the peer will send.
-    async fn feed(&mut self) -> Result<usize, String> {
+    /// Hands the session what the peer sent, or that it will send nothing more.
+    async fn feed(&mut self) -> io::Result<Fed> {
         if self.at == self.inbox.len() {
             let mut inbox = std::mem::take(&mut self.inbox);
             inbox.clear();
-            let (result, inbox) = self.socket.read(inbox).await;
+            let room = inbox.capacity();
+            let (result, inbox) = self.socket.read_to(inbox, room).await;
             (self.inbox, self.at) = (inbox, 0);
-            if result.map_err(|error| error.to_string())? == 0 {
-                return Ok(0);
+            if result? == 0 {
+                // The session then knows whether that end was announced.
+                self.session.borrow_mut().read_tls(&mut io::empty())?;
+                return Ok(Fed::End);
             }
         }
         let mut session = self.session.borrow_mut();
         let mut rest = &self.inbox[self.at..];
-        let count = session.read_tls(&mut rest).map_err(|error| error.to_string())?;
-        self.at += count;
-        let state = session.process_new_packets().map_err(|error| explain(&error, &self.host))?;
-        if state.peer_has_closed() && state.plaintext_bytes_to_read() == 0 {
-            return Ok(0);
-        }
-        Ok(count)
+        self.at += match session.read_tls(&mut rest)? {
+            // Behind the end that the peer announced nothing counts.
+            0 => rest.len(),
+            count => count,
+        };
+        session.process_new_packets().map_err(|error| io::Error::other(explain(&error, &self.host)))?;
+        Ok(Fed::Bytes)
     }
 }
 
-/// Moves what is decrypted into `buffer`, up to its capacity; 0: nothing is there now.
-fn take_plain(session: &mut ClientConnection, buffer: &mut Vec<u8>) -> io::Result<usize> {
-    let room = buffer.capacity().max(BUFFER_BYTES);
-    buffer.resize(room, 0);
-    let taken = match session.reader().read(buffer) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-        // A peer that ends without saying so: the socket's own end follows.
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
-        other => other,
-    };
-    buffer.truncate(*taken.as_ref().unwrap_or(&0));
-    taken
+/// Moves what is decrypted into `buffer`, up to `end` in it.
+fn take_plain(session: &mut ClientConnection, buffer: &mut Vec<u8>, end: usize) -> io::Result<Taken> {
+    let start = buffer.len();
+    buffer.resize(end, 0);
+    let taken = session.reader().read(&mut buffer[start..]);
+    buffer.truncate(start + *taken.as_ref().unwrap_or(&0));
+    match taken {
+        Ok(0) => Ok(Taken::End),
+        Ok(count) => Ok(Taken::Bytes(count)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Taken::Nothing),
+        Err(error) => Err(error),
+    }
 }
 
 impl TlsWriter {
-    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         for piece in bytes.chunks(PIECE_BYTES) {
             let mut left = piece;
             while !left.is_empty() {
@@ -189,6 +164,13 @@ impl TlsWriter {
         Ok(())
     }
 
+    /// Says that nothing more will be sent, to the session and to the socket.
+    pub(super) async fn finish(&mut self) -> io::Result<()> {
+        self.session.borrow_mut().send_close_notify();
+        self.flush().await?;
+        self.socket.finish().await
+    }
+
     /// Sends what the session has to say: records, and in a handshake its own messages.
     async fn flush(&mut self) -> io::Result<()> {
         let mut outbox = std::mem::take(&mut self.outbox);
@@ -199,11 +181,8 @@ impl TlsWriter {
                 session.write_tls(&mut outbox)?;
             }
         }
-        if outbox.is_empty() {
-            self.outbox = outbox;
-            return Ok(());
-        }
-        let (result, outbox) = self.socket.write_all(outbox).await;
+        let len = outbox.len();
+        let (result, outbox) = self.socket.write_range(outbox, 0, len).await;
         self.outbox = outbox;
         result
     }
@@ -257,7 +236,7 @@ mod tests {
             let deadlines = Rc::new(Deadlines::default());
             let socket = connect(&Target::Tcp(address), 5_000, &deadlines).await.unwrap();
             let tls = Tls::new(TlsSettings { verify: None, identity: None }).unwrap();
-            let (mut reader, mut writer) = handshake(socket, &tls, "kafka.test").await.unwrap();
+            let Socket { mut reader, mut writer, .. } = handshake(socket, &tls, "kafka.test").await.unwrap();
             // More than both kernels hold: it ends only if reading goes on beside writing.
             let sent: Vec<u8> = (0..16_000_000_u32).map(|at| (at / 7) as u8).collect();
             let (out, expected) = (sent.clone(), sent.len());
@@ -268,12 +247,13 @@ mod tests {
                     assert!(result.unwrap() > 0, "the end after {} bytes", got.len());
                     got.extend_from_slice(&filled);
                     buffer = filled;
+                    buffer.clear();
                 }
                 got
             };
             let (read, write) = (std::pin::pin!(read), std::pin::pin!(writer.write_all(out)));
             let (got, written) = both(read, write, |_| ()).await;
-            written.unwrap();
+            written.0.unwrap();
             assert!(got == sent, "what comes back is what was sent");
         })
         .unwrap();

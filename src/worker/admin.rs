@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::connection::{After, Client};
 use super::core::Core;
 use super::exchange::answer;
-use super::pool::UpstreamConnection;
+use super::pool::{NodePool, UpstreamConnection};
 use super::scratch::Scratch;
 use super::transfer::{Course, transfer};
 use crate::config::snapshot::Timeouts;
@@ -28,9 +28,9 @@ pub fn is_admin_path(path: &[u8]) -> bool {
 
 /// Relays one Admin request. It is not recorded: it is no request of the service.
 pub async fn relay(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch, socket: &Arc<Path>) -> After {
-    let target = Target::Unix(Rc::from(&**socket));
+    let control = NodePool::new(Target::Unix(Rc::from(&**socket)), None);
     let began = core.clock.mono();
-    let Ok(mut upstream) = UpstreamConnection::open(&target, TIMEOUTS.connect_ms, &core.deadlines).await else {
+    let Ok(mut upstream) = UpstreamConnection::open(&control, "", TIMEOUTS.connect_ms, &core.deadlines).await else {
         return answer(core, client, scratch, 502).await;
     };
     scratch.head_up.clear();

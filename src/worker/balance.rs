@@ -53,6 +53,15 @@ fn find_key(core: &Core, client: &Client, scratch: &mut Scratch, live: &Live, ro
 }
 
 /// Counted each time; said now and then.
+/// Says why the handshake with a node failed: whoever calls only sees a 502.
+pub fn tell_of_tls(core: &Core, state: &UpstreamState, node: usize, why: &std::io::Error) {
+    let now_ms = core.deadlines.now_ms();
+    if state.tls_failure_said_ms.get().is_none_or(|said_ms| now_ms.saturating_sub(said_ms) >= SAY_AGAIN_MS) {
+        state.tls_failure_said_ms.set(Some(now_ms));
+        log::warn!("upstream node {} ({}): {why}", state.authorities[node], state.address_texts[node]);
+    }
+}
+
 fn tell_of_missing(core: &Core, route: &RouteSpec, state: &UpstreamState) {
     core.counters.add(Counter::HashKeysMissing, 1);
     let now_ms = core.deadlines.now_ms();

@@ -28,6 +28,8 @@ pub struct UpstreamState {
     pub balancer: RefCell<Balancer>,
     /// When it was last said that a request had no key for `chash`; the core's clock, in ms.
     pub key_missing_said_ms: Cell<Option<u64>>,
+    /// When it was last said why a handshake with a node failed; the core's clock, in ms.
+    pub tls_failure_said_ms: Cell<Option<u64>>,
     /// Idle connections, in the order of `nodes`.
     pub pools: Vec<Rc<NodePool>>,
     /// `$upstream_addr` of each node.
@@ -167,7 +169,8 @@ fn upstream_state(core: &Core, spec: &UpstreamSpec, nodes: &Arc<NodeSet>, watch:
         success_said_ms: vec![Cell::new(0); if reported { nodes.nodes().len() } else { 0 }],
         balancer: RefCell::new(Balancer::new(spec.balancing, core.index as u64)),
         key_missing_said_ms: Cell::new(None),
-        pools: nodes.nodes().iter().map(|node| core.pools.of(&Target::Tcp(node.address))).collect(),
+        tls_failure_said_ms: Cell::new(None),
+        pools: nodes.nodes().iter().map(|node| core.pools.of(&Target::Tcp(node.address), spec.tls.as_ref())).collect(),
         address_texts: nodes.nodes().iter().map(|node| node.address.to_string()).collect(),
         authorities: nodes.nodes().iter().map(|node| authority(&node.host, node.port, spec.scheme)).collect(),
     }

@@ -16,9 +16,11 @@ use crate::base::counters::Counter;
 use crate::base::fault::{Fault, Kind, Side};
 use crate::base::limits::REPLAY_BYTES;
 use crate::config::snapshot::{PassHost, RouteSpec, UpstreamIndex, UpstreamSpec};
+use crate::http::host;
 use crate::http::policy::{self, Forward, HostHeader, Upgrade};
 use crate::http::reply::{CLIENT_GONE, status_of, status_without_node};
 use crate::http::request::BodyLength;
+use crate::kafka::tls::server_name;
 use crate::upstream::health::Ended;
 use crate::upstream::{Attempt, SentBody, Verdict, after_fault, may_be_followed, tries_allowed};
 
@@ -157,9 +159,10 @@ async fn attempt(
     let mut under = Under::begin(core, plan.spec, plan.state, node);
     // A request that must not be sent twice needs a connection that is known to live.
     let certain = !scratch.request.method_kind.is_idempotent() || !stays_here(scratch.request.body);
-    let mut upstream = match plan.state.pools[node].take(core.deadlines.now_ms(), certain) {
+    let name = peer_name(client, scratch, plan, node);
+    let mut upstream = match plan.state.pools[node].take(name, core.deadlines.now_ms(), certain) {
         Some(connection) => connection,
-        None => open(core, plan, node).await?,
+        None => open(core, plan, node, name).await?,
     };
     scratch.facts.connect_ns = Some(core.clock.mono().ns_since(began));
     upstream.requests += 1;
@@ -195,10 +198,30 @@ fn begin(core: &Core, scratch: &mut Scratch, plan: &Plan<'_>, node: usize) {
     scratch.upstream_in.clear();
 }
 
-async fn open(core: &Rc<Core>, plan: &Plan<'_>, node: usize) -> Result<UpstreamConnection, Failed> {
+/// Who a node is to be under TLS: the host that is sent to it, without port and brackets (as nginx's `proxy_ssl_name $host`); the node's own
+/// where that is none. Empty without TLS.
+fn peer_name<'a>(client: &'a Client, scratch: &'a Scratch, plan: &'a Plan<'_>, node: usize) -> &'a str {
+    if plan.spec.tls.is_none() {
+        return "";
+    }
+    let own = plan.state.authorities[node].as_bytes();
+    let sent = plan.spec.pass_host.sent(scratch.request.authority.of(&client.input), own);
+    let host = |authority: &'a [u8]| {
+        let (len, _) = host::split(authority)?;
+        let host = &authority[..len];
+        let host = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host);
+        std::str::from_utf8(host).ok().filter(|host| server_name(host).is_ok())
+    };
+    host(sent).or_else(|| host(own)).unwrap_or("")
+}
+
+async fn open(core: &Rc<Core>, plan: &Plan<'_>, node: usize, name: &str) -> Result<UpstreamConnection, Failed> {
     core.counters.add(Counter::UpstreamConnects, 1);
-    let target = &plan.state.pools[node].target;
-    UpstreamConnection::open(target, plan.route.timeouts.connect_ms, &core.deadlines).await.map_err(|error| {
+    let pool = &plan.state.pools[node];
+    UpstreamConnection::open(pool, name, plan.route.timeouts.connect_ms, &core.deadlines).await.map_err(|error| {
+        if error.kind() == std::io::ErrorKind::Other {
+            balance::tell_of_tls(core, plan.state, node, &error);
+        }
         let kind = if error.kind() == std::io::ErrorKind::TimedOut { Kind::Timeout } else { Kind::Connect };
         Failed {
             fault: Fault::new(Side::Upstream, kind).unseen(),

@@ -11,7 +11,7 @@ use super::scratch::Scratch;
 use super::waiters::Waiter;
 use crate::base::counters::Counter;
 use crate::base::time::Now;
-use crate::config::snapshot::{BodyRule, Hold, LoggerIndex, LoggerSpec, PassHost, RouteSpec, RouteUpstream};
+use crate::config::snapshot::{BodyRule, Hold, LoggerIndex, LoggerSpec, RouteSpec, RouteUpstream};
 use crate::kafka::{Appended, Out, Overflow};
 use crate::log::body::Cut;
 use crate::log::exchange::{Captured, ClientView, Exchange, Forwarded, Head, RequestView, ResponseView, UpstreamView};
@@ -213,13 +213,10 @@ impl<'a> View<'a> {
             response_ns: facts.response_ns.unwrap_or(0),
             connect_ns: facts.connect_ns,
             header_ns: facts.header_ns,
-            host: match &spec.pass_host {
-                PassHost::Pass if scratch.request.authority.is_empty() => state.authorities[place].as_bytes(),
-                PassHost::Pass => scratch.request.authority.of(&self.client.input),
-                PassHost::Node => state.authorities[place].as_bytes(),
-                PassHost::Rewrite(host) => host,
-            },
-            scheme: b"http",
+            host: spec
+                .pass_host
+                .sent(scratch.request.authority.of(&self.client.input), state.authorities[place].as_bytes()),
+            scheme: spec.scheme.name().as_bytes(),
             uri: b"",
             ip: address.rsplitn(2, |byte| *byte == b':').nth(1).unwrap_or(address),
             port: node.address.port(),

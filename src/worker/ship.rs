@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::rc::Rc;
@@ -20,8 +21,8 @@ use crate::io::deadline::Deadlines;
 use crate::io::duplex::either;
 use crate::io::notify::Notify;
 use crate::io::ring_memory::{MappedSlot, PinnedBytes};
-use crate::io::socket::{Socket, Target, connect, shut_down};
-use crate::io::tls::{self, BrokerReader, BrokerWriter};
+use crate::io::socket::{Reader, Socket, Target, Writer, connect, shut_down};
+use crate::io::tls;
 use crate::kafka::stored::STORED_AT;
 use crate::kafka::{
     Action, Appended, ConnId, Event, FrameRef, LaneId, Level, Origin, Out, Shipper, SinkSpec, SlotId, SlotMemory,
@@ -397,11 +398,11 @@ impl Ship {
         // From here on whoever closes the link shuts the socket down, which also ends a handshake that hangs.
         link.fd.set(Some(fd));
         let secured = match &tls {
-            None => Ok(tls::plain(socket)),
+            None => Ok(socket),
             Some(tls) => tls::handshake(socket, tls, &host).await,
         };
-        let (mut reader, writer) = match secured {
-            Ok(directions) if !link.closed.get() => directions,
+        let Socket { mut reader, writer, .. } = match secured {
+            Ok(socket) if !link.closed.get() => socket,
             failed => {
                 // The descriptor goes with `failed`, which is dropped behind this.
                 link.fd.set(None);
@@ -434,14 +435,16 @@ impl Ship {
         }
     }
 
-    async fn receive_all(self: &Rc<Self>, conn: ConnId, link: &Link, reader: &mut BrokerReader) -> String {
+    async fn receive_all(self: &Rc<Self>, conn: ConnId, link: &Link, reader: &mut Reader) -> String {
         let mut buffer = Vec::with_capacity(BUFFER_BYTES);
         loop {
+            buffer.clear();
             let (result, filled) = reader.read(buffer).await;
             buffer = filled;
             match result {
                 Ok(0) => return "it closed the connection".to_owned(),
-                Err(reason) => return reason,
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return "it closed the connection".to_owned(),
+                Err(error) => return error.to_string(),
                 Ok(_) if link.closed.get() => return String::new(),
                 Ok(_) => {
                     self.tell(Event::Received { conn, bytes: &buffer });
@@ -452,7 +455,7 @@ impl Ship {
     }
 
     /// Sends in order what is queued; every batch is answered by one `Sent`, whether it went out or not.
-    async fn send_all(self: Rc<Self>, conn: ConnId, link: Rc<Link>, mut writer: BrokerWriter) {
+    async fn send_all(self: Rc<Self>, conn: ConnId, link: Rc<Link>, mut writer: Writer) {
         loop {
             let next = link.outgoing.borrow_mut().pop_front();
             let slot = match next {
@@ -462,13 +465,13 @@ impl Ship {
                     continue;
                 }
                 Some(Outgoing::Request(bytes)) => {
-                    if !link.closed.get() && writer.write_all(bytes).await.is_err() {
+                    if !link.closed.get() && writer.write_all(bytes).await.0.is_err() {
                         link.shut_down();
                     }
                     continue;
                 }
                 Some(Outgoing::Batch(slot, bytes)) => {
-                    if !link.closed.get() && writer.write_all(bytes).await.is_err() {
+                    if !link.closed.get() && writer.write_all(bytes).await.0.is_err() {
                         link.shut_down();
                     }
                     slot

@@ -13,6 +13,7 @@ mod crowds;
 mod errors;
 mod headers;
 mod health;
+mod https_upstreams;
 mod lifecycle;
 mod limits;
 mod many;

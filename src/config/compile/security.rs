@@ -133,7 +133,8 @@ fn verifies(tls: &Value) -> bool {
     field::flag(tls, "verify").unwrap_or_else(|| tls.get("ca").is_some())
 }
 
-fn identity(tls: &Value) -> Option<Identity> {
+/// `client_cert` with `client_key`.
+pub(super) fn identity(tls: &Value) -> Option<Identity> {
     let (certificates, key) = (field::text(tls, "client_cert")?, field::text(tls, "client_key")?);
     Some(Identity { certificates: certificates.to_owned(), key: Secret::new(key) })
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::content::{Json, hash_of};
-use super::{CompileOptions, checks, field, hash_key};
+use super::{CompileOptions, checks, field, hash_key, security};
 use crate::config::address;
 use crate::config::snapshot::{HashKey, Keepalive, NodeSpec, PassHost, Scheme, UpstreamIndex, UpstreamSpec};
+use crate::kafka::tls::{Tls, TlsSettings};
 use crate::upstream::{Balancing, Node, NodeSet};
 
 /// Nodes that the addresses of one upstream's names may become; beyond it each name keeps its first address.
@@ -23,6 +24,8 @@ pub struct Upstreams<'a> {
     by_content: HashMap<u64, UpstreamIndex>,
     /// Objects seen, by where they lie: one that many routes name is read once.
     by_object: HashMap<*const Value, Result<UpstreamIndex, String>>,
+    /// By the hash of what was written: the trusted authorities are read once for all that are alike.
+    tls: HashMap<u64, Tls>,
     specs: Vec<Arc<UpstreamSpec>>,
     node_sets: Vec<Arc<NodeSet>>,
 }
@@ -36,6 +39,7 @@ impl<'a> Upstreams<'a> {
             unresolved: BTreeSet::new(),
             by_content: HashMap::new(),
             by_object: HashMap::new(),
+            tls: HashMap::new(),
             specs: Vec::new(),
             node_sets: Vec::new(),
         }
@@ -50,9 +54,29 @@ impl<'a> Upstreams<'a> {
         if let Some(known) = self.by_object.get(&place) {
             return known.clone();
         }
-        let added = read(upstream, owner, self.options).map(|spec| self.share(spec));
+        let added =
+            self.tls(upstream).and_then(|tls| read(upstream, owner, self.options, tls)).map(|spec| self.share(spec));
         self.by_object.insert(place, added.clone());
         added
+    }
+
+    /// What secures the connections of a `scheme: https`. As in APISIX nothing is verified unless `tls.verify` says so.
+    fn tls(&mut self, upstream: &Value) -> Result<Option<Tls>, String> {
+        if field::text(upstream, "scheme") != Some("https") {
+            return Ok(None);
+        }
+        let tls = upstream.get("tls");
+        let written = hash_of(&Json(tls));
+        if let Some(made) = self.tls.get(&written) {
+            return Ok(Some(made.clone()));
+        }
+        let verifies = tls.and_then(|tls| field::flag(tls, "verify")).unwrap_or(false);
+        let roots = verifies.then(|| self.options.tls.trust.roots());
+        let identity = tls.and_then(security::identity);
+        let settings = TlsSettings { verify: roots.as_ref(), identity: identity.as_ref() };
+        let made = Tls::new(settings).map_err(|why| format!("upstream.tls: {why}"))?;
+        self.tls.insert(written, made.clone());
+        Ok(Some(made))
     }
 
     /// An upstream that was added.
@@ -127,7 +151,12 @@ fn common_multiple(a: u32, b: usize) -> Option<u32> {
     (a / x).checked_mul(b).filter(|shares| *shares <= ADDRESSES_MOST)
 }
 
-fn read(upstream: &Value, owner: impl FnOnce() -> String, options: &CompileOptions) -> Result<UpstreamSpec, String> {
+fn read(
+    upstream: &Value,
+    owner: impl FnOnce() -> String,
+    options: &CompileOptions,
+    tls: Option<Tls>,
+) -> Result<UpstreamSpec, String> {
     let scheme = match field::text(upstream, "scheme") {
         None | Some("http") => Scheme::Http,
         Some("https") => Scheme::Https,
@@ -153,6 +182,7 @@ fn read(upstream: &Value, owner: impl FnOnce() -> String, options: &CompileOptio
         balancing,
         hash_key: if balancing == Balancing::ConsistentHash { hash_key::read(upstream) } else { HashKey::None },
         scheme,
+        tls,
         pass_host,
         retries: field::integer(upstream, "retries").unwrap_or(default_retries),
         retry_timeout_ms: field::seconds_as_ms(upstream, "retry_timeout").unwrap_or(0),
@@ -165,7 +195,7 @@ fn read(upstream: &Value, owner: impl FnOnce() -> String, options: &CompileOptio
     let checked = spec.checks.as_ref().map(|checks| checks.content);
     // `chash` differs by these two alone.
     let hashing = (Json(upstream.get("hash_on")), Json(upstream.get("key")));
-    let how = (spec.balancing, spec.scheme, &spec.pass_host, spec.retries, spec.retry_timeout_ms);
+    let how = (spec.balancing, spec.scheme, &spec.tls, &spec.pass_host, spec.retries, spec.retry_timeout_ms);
     spec.content = hash_of(&(how, spec.timeouts, spec.keepalive, &spec.nodes, hashing, checked));
     Ok(spec)
 }

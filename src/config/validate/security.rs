@@ -24,7 +24,8 @@ pub fn check(attributes: &Value) -> Result<(), String> {
     check_tls(tls).map_err(|why| format!("property \"tls\" validation failed: {why}"))
 }
 
-fn check_tls(tls: &Value) -> Result<(), String> {
+/// PEM that can be used.
+pub(super) fn check_tls(tls: &Value) -> Result<(), String> {
     let text = |name: &str| tls.get(name).and_then(Value::as_str);
     if let Some(pem) = text("ca") {
         Roots::from_pem(pem).map_err(|why| format!("property \"ca\" validation failed: {why}"))?;

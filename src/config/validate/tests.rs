@@ -130,8 +130,8 @@ fn what_is_not_done_yet_is_refused_aloud() {
     assert_eq!(lua, Err(format!("property \"_meta.pre_function\" {text}")));
     let reference = logger(json!({"kafka_topic": "$ENV://TOPIC"})).unwrap_err();
     assert!(reference.contains("kafka_topic") && reference.contains("does not resolve"), "{reference}");
-    let tls = route(json!({"upstream": {"tls": {"verify": false}}})).unwrap_err();
-    assert!(tls.contains("\"upstream.tls\"") && tls.contains("supported"), "{tls}");
+    let tls = route(json!({"upstream": {"tls": {"client_cert_id": "1"}}})).unwrap_err();
+    assert!(tls.contains("\"upstream.tls.client_cert_id\"") && tls.contains("supported"), "{tls}");
     assert!(route(json!({"filter_func": "function() end"})).unwrap_err().contains("Lua is not supported"));
 }
 

@@ -20,12 +20,17 @@ pub fn check(kind: Kind, value: &Value) -> Result<(), String> {
 }
 
 fn check_upstream(upstream: &Value, path: &str) -> Result<(), String> {
-    for name in ["tls", "service_name"] {
-        if upstream.get(name).is_some() {
-            return Err(not_yet(&format!("{path}{name}"), "it is not"));
-        }
+    if upstream.get("service_name").is_some() {
+        return Err(not_yet(&format!("{path}service_name"), "it is not"));
     }
-    let known: [(&str, &[&str]); 2] = [("type", &["roundrobin", "chash", "least_conn", "ewma"]), ("scheme", &["http"])];
+    if upstream.pointer("/tls/client_cert_id").is_some() {
+        return Err(not_yet(
+            &format!("{path}tls.client_cert_id"),
+            "give client_cert and client_key: an ssl object is not",
+        ));
+    }
+    let known: [(&str, &[&str]); 2] =
+        [("type", &["roundrobin", "chash", "least_conn", "ewma"]), ("scheme", &["http", "https"])];
     for (name, known) in known {
         if let Some(text) = upstream.get(name).and_then(Value::as_str)
             && !known.contains(&text)

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::security;
 use crate::config::{address, schema};
 
 /// Checks an upstream that passed its schema.
@@ -13,6 +14,10 @@ pub fn check(upstream: &Value) -> Result<(), String> {
     let text = |name: &str| upstream.get(name).and_then(Value::as_str);
     if text("pass_host") == Some("rewrite") && text("upstream_host").is_none_or(str::is_empty) {
         return Err("`upstream_host` can't be empty when `pass_host` is `rewrite`".into());
+    }
+    if let Some(tls) = upstream.get("tls") {
+        security::check_tls(tls)
+            .map_err(|why| format!("invalid configuration: property \"tls\" validation failed: {why}"))?;
     }
     if text("type") != Some("chash") {
         return Ok(());

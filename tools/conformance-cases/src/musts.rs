@@ -81,7 +81,7 @@ pub const RFC_9112: &[Must] = &[
     ("9112 §9.5", "an early answer is watched for while the body is sent", By(&["early-answer"])),
     ("9112 §9.6", "nothing is served behind close; the last answer says close", By(&["close-ignores-more", "close", "close-list", "close-second-line", "close-case"])),
     ("9112 §9.6", "an upstream's close ends its connection, not the client's", By(&["upstream-closes"])),
-    ("9112 §9.7", "TLS closures", Elsewhere("the tests of upstreams over TLS, where they are")),
+    ("9112 §9.7", "TLS closures", Elsewhere("tests/proxy/https_upstreams.rs")),
     ("9112 §11.1", "no CR or LF of a peer gets into a field that goes on", By(&["bare-lf-value", "bare-cr-field", "nul-value"])),
     ("9112 §11.2", "no request is smuggled", By(&["both-smuggle", "length-underscore-name", "coding-underscore-name", "pipeline-body-looks", "chunk-size-32"])),
 ];
