@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 mod layers;
+mod patches;
 mod rules;
 mod tokens;
 
@@ -91,4 +92,11 @@ fn nothing_is_left_undone() {
 #[test]
 fn no_file_names_a_path_of_the_machine_it_was_written_on() {
     fail_on(files(&["."], &[]).iter().flat_map(|(path, text)| rules::machine_paths(path, text)).collect());
+}
+
+#[test]
+fn every_planted_bug_still_fits_the_tree() {
+    let all = files(&["tests/sim/bugs", "tests/proxy/bugs"], &[".patch"]);
+    let read = |name: &str| fs::read_to_string(root().join(name)).ok();
+    fail_on(all.iter().flat_map(|(path, text)| patches::misfits(path, text, read)).collect());
 }
