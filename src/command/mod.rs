@@ -2,6 +2,7 @@
 //! `spool`. Puts the rooms together; `main` only parses words.
 
 pub mod access;
+mod activation;
 pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;

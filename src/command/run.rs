@@ -19,6 +19,7 @@ use crate::config::snapshot::Snapshot;
 use crate::control::{self, Control};
 use crate::io::bell::{BellEar, bell};
 use crate::io::driver::{self, Driver};
+use crate::io::listener::Owner;
 use crate::io::{listener, process};
 use crate::kafka::ShipperOptions;
 use crate::kafka::security::NonceKey;
@@ -82,7 +83,12 @@ pub fn start(config: FileConfig, file: &Path) -> Result<Gateway, Vec<String>> {
     remark.iter().for_each(|line| log::warn!("{line}"));
     let count = worker_count(config.workers);
     let addresses = config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let bound = bind_all(&config.listen, count)?;
+    let handed = super::activation::handed_over().map_err(|line| vec![line])?;
+    let owner = if handed.is_empty() { Owner::Us } else { Owner::Supervisor };
+    let bound = match owner {
+        Owner::Us => bind_all(&config.listen, count)?,
+        Owner::Supervisor => super::activation::share(handed, &config.listen, count)?,
+    };
     if let Err(error) = process::raise_open_files() {
         log::warn!("the limit of open files could not be raised: {error}");
     }
@@ -104,7 +110,7 @@ pub fn start(config: FileConfig, file: &Path) -> Result<Gateway, Vec<String>> {
         (0..count).for_each(|core| board.counters(core).set(Counter::SpoolFull, 1));
     }
     let (alive, ended) = std::sync::mpsc::channel();
-    let cores = spawn(&board, ears.into_iter().zip(recovered).collect(), bound, &settings, &alive)
+    let cores = spawn(&board, ears.into_iter().zip(recovered).collect(), (bound, owner), &settings, &alive)
         .map_err(|error| vec![format!("a core could not be started: {error}")])?;
     let listening = if addresses.is_empty() { "serving nobody" } else { "listening on " };
     log::info!("{count} cores on {driver}, {listening}{addresses}");
@@ -247,7 +253,7 @@ fn bells(count: usize) -> io::Result<(Vec<Bell>, Vec<BellEar>)> {
 fn spawn(
     board: &Arc<Board>,
     ears: Vec<(BellEar, Vec<RecoveredLane>)>,
-    bound: Vec<Vec<TcpListener>>,
+    (bound, owner): (Vec<Vec<TcpListener>>, Owner),
     settings: &Settings,
     alive: &Sender<()>,
 ) -> io::Result<Vec<JoinHandle<io::Result<Left>>>> {
@@ -258,6 +264,7 @@ fn spawn(
         spread: Arc::clone(&spread),
         ear,
         listeners,
+        owner,
         settings: settings.clone(),
         recovered,
     });

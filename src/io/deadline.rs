@@ -23,6 +23,17 @@ enum Ends {
     Reading,
 }
 
+/// Whether a client's socket waits for a request, nothing of which has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// It does not.
+    No,
+    /// For the first one: whoever connected means to send it.
+    BeforeTheFirst,
+    /// For another one: it may be closed at any time without loss (RFC 9112 §9.5).
+    Between,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     fd: RawFd,
@@ -33,7 +44,7 @@ struct Entry {
     fired: bool,
     /// Both directions were ended.
     over: bool,
-    resting: bool,
+    rest: Rest,
     /// The socket on whose behalf this one's peer waits, while it does.
     partner: Option<RawFd>,
     gone: bool,
@@ -48,7 +59,7 @@ impl Entry {
             ends: Ends::Socket,
             fired: false,
             over: false,
-            resting: false,
+            rest: Rest::No,
             partner: None,
             gone: false,
         }
@@ -118,9 +129,16 @@ impl Deadlines {
         }
     }
 
-    /// Ends the reading of every socket that rests (a core that drains). A request that has come already is still served.
-    pub fn end_resting(&self) {
-        self.entries.borrow().iter().filter(|entry| entry.resting).for_each(|entry| shut_down_reading(entry.fd));
+    /// Ends the reading of every socket that rests (a core that drains); of one that waits for its first request only after `first_ms`. A
+    /// request that has come already is still served.
+    pub fn end_resting(&self, first_ms: u64) {
+        for entry in self.entries.borrow_mut().iter_mut() {
+            match entry.rest {
+                Rest::No => {}
+                Rest::BeforeTheFirst => entry.due_ms = entry.due_ms.min(self.now_ms.get() + first_ms),
+                Rest::Between => shut_down_reading(entry.fd),
+            }
+        }
     }
 
     /// Shuts down every socket: what is under way ends now.
@@ -187,9 +205,9 @@ impl Deadline {
         self.table.entries.borrow()[self.index].gone
     }
 
-    /// Marks whether the socket may be shut down at any time without loss.
-    pub fn rest(&self, resting: bool) {
-        self.table.entries.borrow_mut()[self.index].resting = resting;
+    /// Marks what the socket waits for, while nothing is under way on it.
+    pub fn rest(&self, rest: Rest) {
+        self.table.entries.borrow_mut()[self.index].rest = rest;
     }
 
     /// True once a deadline has passed: what it was set for has ended.

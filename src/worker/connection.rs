@@ -11,7 +11,7 @@ use crate::http::message::{Parsed, Reject};
 use crate::http::policy::{self, Forwarded, Peer, PeerTrust};
 use crate::http::reply::{self, Content, Reply};
 use crate::http::request::{self, RequestHead};
-use crate::io::deadline::Deadline;
+use crate::io::deadline::{Deadline, Rest};
 use crate::io::socket::Socket;
 
 /// Bytes of the buffer that a connection begins with: enough for a small head, little enough for 10,000 of them. A larger head makes it grow
@@ -22,6 +22,8 @@ const KEPT_BUFFER_BYTES: usize = 4 * 1024;
 /// Milliseconds for which the rest of an unread request is thrown away before the connection is closed, so that the client
 /// reads our answer and not a reset (RFC 9112 §9.6).
 pub const LINGER_MS: u64 = 2_000;
+/// How long a core that drains waits for the first request of a connection, in milliseconds.
+pub const FIRST_REQUEST_MS: u64 = 1_000;
 /// Bytes thrown away at most while lingering.
 const LINGER_BYTES: usize = 1024 * 1024;
 
@@ -163,11 +165,11 @@ impl Client {
 
     /// Reads once. False at the end of the connection. `fresh`: nothing of a request has been read yet.
     async fn read_more(&mut self, core: &Core, fresh: bool) -> bool {
-        if fresh && core.draining.get() {
-            return false;
-        }
         let timeout_ms = match (fresh, self.requests) {
+            (true, 1..) if core.draining.get() => return false,
             (true, 1..) => core.settings.keepalive_timeout_ms,
+            // It was accepted, so its first request is answered, if it comes.
+            (true, 0) if core.draining.get() => core.settings.header_timeout_ms.min(FIRST_REQUEST_MS),
             _ => core.settings.header_timeout_ms,
         };
         if timeout_ms == 0 {
@@ -177,14 +179,18 @@ impl Client {
         if fresh || !self.deadline.is_set() {
             self.deadline.set_ms(timeout_ms);
         }
-        self.deadline.rest(fresh);
+        self.deadline.rest(match (fresh, self.requests) {
+            (false, _) => Rest::No,
+            (true, 0) => Rest::BeforeTheFirst,
+            (true, _) => Rest::Between,
+        });
         let mut input = std::mem::take(&mut self.input);
         if input.len() == input.capacity() {
             input.reserve(input.capacity().max(IDLE_BUFFER_BYTES));
         }
         let (result, input) = self.socket.read(input).await;
         self.input = input;
-        self.deadline.rest(false);
+        self.deadline.rest(Rest::No);
         if fresh {
             self.deadline.set_ms(core.settings.header_timeout_ms);
         }

@@ -27,7 +27,7 @@ use crate::io::buffer::Buffers;
 use crate::io::clock::Clock;
 use crate::io::deadline::{Deadlines, TICK_MS};
 use crate::io::duplex::caught;
-use crate::io::listener::{Accepted, Listener};
+use crate::io::listener::{Accepted, Listener, Owner};
 use crate::io::lodging::Lodging;
 use crate::io::ring_memory::{MappedSlot, RingHeader};
 use crate::io::{driver, process, ring_memory};
@@ -59,6 +59,8 @@ pub struct Start {
     pub ear: BellEar,
     /// Bound and listening, one per configured address.
     pub listeners: Vec<TcpListener>,
+    /// Whose they are.
+    pub owner: Owner,
     /// Options that do not change while the process runs.
     pub settings: Settings,
     /// What earlier runs left for this core to deliver.
@@ -140,7 +142,7 @@ pub fn run(start: Start) -> io::Result<Left> {
 
 impl Core {
     fn new(start: Start) -> io::Result<(Rc<Self>, crate::io::bell::Ear)> {
-        let Start { index, board, spread, ear, listeners, settings, recovered } = start;
+        let Start { index, board, spread, ear, listeners, owner, settings, recovered } = start;
         let (clock, deadlines) = (Rc::new(Clock::default()), Rc::new(Deadlines::default()));
         let shipper = shipper(&settings, index)?;
         let spool = settings.spool.clone().map(|options| Spool::new(options, index, Rc::clone(&clock)));
@@ -149,7 +151,7 @@ impl Core {
             monoio::spawn(Rc::clone(spool).sync_timer());
         }
         let ship = Ship::new(shipper, spool, index, Arc::clone(&board), Rc::clone(&clock), Rc::clone(&deadlines));
-        let listeners = listeners.into_iter().map(Listener::new).collect::<io::Result<Vec<_>>>()?;
+        let listeners = listeners.into_iter().map(|one| Listener::new(one, owner)).collect::<io::Result<Vec<_>>>()?;
         let counters = Arc::clone(board.counters(index));
         deadlines.sweep(clock.mono().ms());
         ship.waiters.sweep(clock.mono().ms());
@@ -353,8 +355,9 @@ impl Core {
         for listener in &self.listeners {
             listener.stop();
         }
+        self.take_back_accepts().await;
         self.adopt(self.spread.take_last(self.index));
-        self.deadlines.end_resting();
+        self.deadlines.end_resting(connection::FIRST_REQUEST_MS);
         let timeout_ms = self.settings.shutdown_timeout_ms;
         let began = self.clock.mono();
         let (exchanges_until, deadline) =
@@ -403,6 +406,16 @@ impl Core {
         self.deadlines.shut_down_all();
         self.ship.waiters.end_all();
         self.wait_for_ends().await;
+    }
+
+    /// Waits for the ends of accepts that were under way: each may bring a last connection, which would be lost with this process.
+    async fn take_back_accepts(&self) {
+        for _ in 0..CUT_LOOKS {
+            if !self.listeners.iter().any(Listener::is_accepting) {
+                return;
+            }
+            monoio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Gives exchanges that have every reason to end a moment to do so.

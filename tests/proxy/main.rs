@@ -23,4 +23,5 @@ mod retries;
 mod slow_peers;
 mod spread;
 mod standalone;
+mod takeover;
 mod tunnels;

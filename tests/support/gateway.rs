@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -40,6 +41,8 @@ pub struct Setup {
     pub standalone: Option<String>,
     /// More of its environment.
     pub environment: Vec<(&'static str, &'static str)>,
+    /// The proxy's socket, held by the test as a supervisor holds it (sd_listen_fds(3)).
+    pub supervised: Option<Arc<TcpListener>>,
 }
 
 impl Default for Setup {
@@ -52,6 +55,7 @@ impl Default for Setup {
             config: json!({}),
             standalone: None,
             environment: Vec::new(),
+            supervised: None,
         }
     }
 }
@@ -143,7 +147,8 @@ impl Gateway {
     }
 
     fn try_start(setup: &Setup, scratch: Scratch) -> Result<Self, String> {
-        let (kept, proxy) = keep_port(setup.ip);
+        let (kept, free) = keep_port(setup.ip);
+        let proxy = setup.supervised.as_ref().map_or(free, |socket| socket.local_addr().expect("bound"));
         let [admin, metrics] = free_addresses();
         let file = scratch.path().join("config.yaml");
         fs::write(&file, setup.yaml(&scratch, proxy, [admin, metrics])).expect("a directory of ours");
@@ -151,7 +156,7 @@ impl Gateway {
         if let Some(text) = &setup.standalone {
             replace(&scratch.path().join(STANDALONE), text);
         }
-        let child = spawn(&scratch, &setup.environment);
+        let child = spawn(&scratch, setup);
         let mut gateway = Self { child, proxy, admin, metrics, scratch, _kept: kept };
         gateway.wait_ready().map(|()| gateway)
     }
@@ -260,7 +265,7 @@ impl Gateway {
     pub fn restart_with(&mut self, setup: &Setup) {
         let text = setup.yaml(&self.scratch, self.proxy, [self.admin, self.metrics]);
         fs::write(self.config(), text).expect("a directory of ours");
-        self.child = spawn(&self.scratch, &setup.environment);
+        self.child = spawn(&self.scratch, setup);
         self.wait_ready().unwrap_or_else(|text| panic!("the gateway does not start again: {text}"));
     }
 
@@ -277,7 +282,7 @@ impl Gateway {
     /// Ends it as a crash would, and starts it again on the same data and ports.
     pub fn crash_and_restart(&mut self) {
         self.crash();
-        self.child = spawn(&self.scratch, &[]);
+        self.child = spawn(&self.scratch, &Setup::default());
         self.wait_ready().unwrap_or_else(|text| panic!("the gateway does not start again: {text}"));
     }
 }
@@ -307,14 +312,27 @@ fn replace(path: &Path, text: &str) {
     fs::rename(beside, path).expect("the same directory");
 }
 
-fn spawn(scratch: &Scratch, environment: &[(&str, &str)]) -> Child {
+fn spawn(scratch: &Scratch, setup: &Setup) -> Child {
     let log = File::options().create(true).append(true).open(scratch.path().join("log")).expect("ours");
-    Command::new(env!("CARGO_BIN_EXE_tollgate"))
+    let (binary, config) = (env!("CARGO_BIN_EXE_tollgate"), scratch.path().join("config.yaml"));
+    let mut command = match &setup.supervised {
+        None => Command::new(binary),
+        // Its shell becomes the gateway: the process id stays, and the third descriptor is the socket.
+        Some(_) => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\" 3<&0 0</dev/null", "sh", binary]);
+            shell
+        }
+    };
+    let input = setup.supervised.as_ref().map_or(Stdio::null(), |socket| {
+        Stdio::from(std::os::fd::OwnedFd::from(socket.try_clone().expect("a descriptor")))
+    });
+    command
         .args(["run", "--config"])
-        .arg(scratch.path().join("config.yaml"))
+        .arg(config)
         .current_dir(scratch.path())
-        .envs(environment.iter().copied())
-        .stdin(Stdio::null())
+        .envs(setup.environment.iter().copied())
+        .stdin(input)
         .stdout(log.try_clone().expect("a descriptor"))
         .stderr(log)
         .spawn()

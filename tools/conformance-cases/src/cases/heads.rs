@@ -55,6 +55,7 @@ const REFUSED: &[Refusal] = &[
     ("version-comma", "9112 §2.3", "a comma in the version", "GET / HTTP/1,1\r\nHost: a\r\n\r\n", BAD_OR_VERSION),
     ("version-other", "9112 §2.3", "another protocol's name", "GET / HTCPCP/1.0\r\nHost: a\r\n\r\n", BAD_OR_VERSION),
     ("garbage-binary", "9112 §2.2", "bytes that are no request", "\x16\x03\x01\x02\0\x01\0\r\n\r\n", &[0, 400]),
+    ("host-none-beside-others", "9112 §3.2", "no Host beside other fields", "GET / HTTP/1.1\r\nAccept: */*\r\nX-Host: a\r\n\r\n", BAD),
     ("host-none", "9112 §3.2", "no Host in HTTP/1.1", "GET / HTTP/1.1\r\n\r\n", BAD),
     ("host-twice", "9112 §3.2", "two Host fields", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", BAD),
     ("host-twice-same", "9112 §3.2", "the same Host twice", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", BAD),
