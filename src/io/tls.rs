@@ -10,7 +10,6 @@ use rustls::ClientConnection;
 use super::buffer::BUFFER_BYTES;
 use super::socket::{PlainReader, PlainWriter, Reader, Socket, Writer};
 use crate::kafka::Tls;
-use crate::kafka::tls::explain;
 
 /// Bytes that are encrypted in one go, between which the core has its other work.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -26,7 +25,11 @@ pub struct TlsReader {
     inbox: Vec<u8>,
     at: usize,
     host: String,
+    explain: Explain,
 }
+
+/// Puts into words what went wrong with the peer of this name.
+pub type Explain = fn(&rustls::Error, &str) -> String;
 
 /// The sending direction under TLS.
 #[derive(Debug)]
@@ -40,13 +43,13 @@ pub struct TlsWriter {
 ///
 /// # Errors
 /// Why not, in words, and what to do.
-pub async fn handshake(socket: Socket, tls: &Tls, host: &str) -> Result<Socket, String> {
+pub async fn handshake(socket: Socket, tls: &Tls, host: &str, explain: Explain) -> Result<Socket, String> {
     let session = Rc::new(RefCell::new(tls.session(host)?));
     let (fd, directions) = socket.into_plain();
     let (reader, writer) = directions.ok_or_else(|| "TLS in TLS is not possible here".to_owned())?;
     let mut writer = TlsWriter { session: Rc::clone(&session), socket: writer, outbox: Vec::new() };
     let inbox = Vec::with_capacity(BUFFER_BYTES);
-    let mut reader = TlsReader { session, socket: reader, inbox, at: 0, host: host.to_owned() };
+    let mut reader = TlsReader { session, socket: reader, inbox, at: 0, host: host.to_owned(), explain };
     loop {
         writer.flush().await.map_err(|error| error.to_string())?;
         if !reader.session.borrow().is_handshaking() {
@@ -129,7 +132,7 @@ impl TlsReader {
             0 => rest.len(),
             count => count,
         };
-        session.process_new_packets().map_err(|error| io::Error::other(explain(&error, &self.host)))?;
+        session.process_new_packets().map_err(|error| io::Error::other((self.explain)(&error, &self.host)))?;
         Ok(Fed::Bytes)
     }
 }
@@ -201,7 +204,7 @@ mod tests {
     use crate::io::driver::{self, Driver};
     use crate::io::duplex::both;
     use crate::io::socket::{Target, connect};
-    use crate::kafka::tls::TlsSettings;
+    use crate::kafka::tls::{TlsSettings, explain};
 
     /// Takes one connection and sends back what comes, 64 KiB at a time, until the peer ends.
     fn echo() -> SocketAddr {
@@ -236,7 +239,7 @@ mod tests {
             let deadlines = Rc::new(Deadlines::default());
             let socket = connect(&Target::Tcp(address), 5_000, &deadlines).await.unwrap();
             let tls = Tls::new(TlsSettings { verify: None, identity: None }).unwrap();
-            let Socket { mut reader, mut writer, .. } = handshake(socket, &tls, "kafka.test").await.unwrap();
+            let Socket { mut reader, mut writer, .. } = handshake(socket, &tls, "kafka.test", explain).await.unwrap();
             // More than both kernels hold: it ends only if reading goes on beside writing.
             let sent: Vec<u8> = (0..16_000_000_u32).map(|at| (at / 7) as u8).collect();
             let (out, expected) = (sent.clone(), sent.len());
@@ -268,7 +271,7 @@ mod tests {
             let deadlines = Rc::new(Deadlines::default());
             let socket = connect(&Target::Tcp(address), 5_000, &deadlines).await.unwrap();
             let tls = Tls::new(TlsSettings { verify: None, identity: None }).unwrap();
-            let failed = handshake(socket, &tls, "kafka.test").await.err().unwrap();
+            let failed = handshake(socket, &tls, "kafka.test", explain).await.err().unwrap();
             assert!(failed.contains("closed") || failed.contains("reset"), "{failed}");
         })
         .unwrap();

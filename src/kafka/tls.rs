@@ -217,6 +217,37 @@ pub fn explain(error: &Error, host: &str) -> String {
     format!("{error}; {help}")
 }
 
+/// The same for an upstream behind a route that is asked for as `host`.
+pub fn explain_upstream(error: &Error, host: &str) -> String {
+    match error {
+        Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => {
+            format!("its certificate is not for {host}: pass_host and upstream_host decide which name is asked for")
+        }
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => format!(
+            "the certificate of {host} is signed by an authority that is not trusted here; name it in \
+             apisix.ssl.ssl_trusted_certificate"
+        ),
+        // webpki says it in no variant of its own.
+        Error::InvalidCertificate(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => format!(
+            "the certificate of {host} is an authority's own: give the server one with basicConstraints=CA:FALSE, which that \
+             authority, or itself, has signed"
+        ),
+        Error::InvalidCertificate(other) => explain_certificate(other, host),
+        Error::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnknownCA
+            | AlertDescription::HandshakeFailure,
+        ) => format!(
+            "{error}; perhaps it asks for a client certificate that it trusts: upstream.tls.client_cert and client_key"
+        ),
+        Error::InvalidMessage(_) => format!("{error}; that is not TLS: is it the right port, or is the scheme http?"),
+        _ => error.to_string(),
+    }
+}
+
 fn explain_certificate(error: &CertificateError, host: &str) -> String {
     match error {
         CertificateError::UnknownIssuer => format!(

@@ -9,6 +9,7 @@ use crate::io::deadline::{Deadline, Deadlines};
 use crate::io::socket::{Socket, Target, connect};
 use crate::io::tls;
 use crate::kafka::Tls;
+use crate::kafka::tls::explain_upstream;
 
 /// An idle connection that has rested longer than this is asked whether it still lives before it is used, in milliseconds.
 const FRESH_MS: u64 = 50;
@@ -40,7 +41,7 @@ impl UpstreamConnection {
             deadline.set_ms(timeout_ms.saturating_sub(spent_ms).max(1));
             // Apart: few upstreams need it, and every exchange would have the room. A failure closes the socket in there; nothing is waited for
             // before the deadline goes too.
-            let secured = Box::pin(tls::handshake(socket, tls, name)).await;
+            let secured = Box::pin(tls::handshake(socket, tls, name, explain_upstream)).await;
             if deadline.fired() {
                 return Err(io::Error::from(io::ErrorKind::TimedOut));
             }

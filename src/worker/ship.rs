@@ -24,6 +24,7 @@ use crate::io::ring_memory::{MappedSlot, PinnedBytes};
 use crate::io::socket::{Reader, Socket, Target, Writer, connect, shut_down};
 use crate::io::tls;
 use crate::kafka::stored::STORED_AT;
+use crate::kafka::tls::explain;
 use crate::kafka::{
     Action, Appended, ConnId, Event, FrameRef, LaneId, Level, Origin, Out, Shipper, SinkSpec, SlotId, SlotMemory,
     Stored, Ticket, Tls,
@@ -399,7 +400,7 @@ impl Ship {
         link.fd.set(Some(fd));
         let secured = match &tls {
             None => Ok(socket),
-            Some(tls) => tls::handshake(socket, tls, &host).await,
+            Some(tls) => tls::handshake(socket, tls, &host, explain).await,
         };
         let Socket { mut reader, writer, .. } = match secured {
             Ok(socket) if !link.closed.get() => socket,
