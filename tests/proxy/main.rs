@@ -14,6 +14,7 @@ mod errors;
 mod headers;
 mod health;
 mod https_upstreams;
+mod keepalive_pool;
 mod lifecycle;
 mod limits;
 mod many;
