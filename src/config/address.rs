@@ -11,6 +11,11 @@ pub fn split(address: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// The path in `unix:/path`: a socket of this machine.
+pub fn unix_path(node: &str) -> Option<&str> {
+    node.strip_prefix("unix:").filter(|path| path.starts_with('/'))
+}
+
 /// A host without the brackets of IPv6.
 pub fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
@@ -32,6 +37,8 @@ mod tests {
         ] {
             assert_eq!(split(address), (host, port), "{address}");
         }
+        assert_eq!(unix_path("unix:/run/a:b.sock"), Some("/run/a:b.sock"));
+        assert!(unix_path("unix:80").is_none() && unix_path("a:80").is_none());
         assert_eq!(without_brackets("[::1]"), "::1");
         assert_eq!(without_brackets("a"), "a");
     }

@@ -360,7 +360,11 @@ pub struct NodeSpec {
 }
 
 /// What `pass_host: node` sends: the host, in brackets if it is an IPv6 address, with `:port` unless that is the scheme's own.
+/// `localhost` for a Unix socket, as nginx says it.
 pub fn authority(host: &str, port: u16, scheme: Scheme) -> String {
+    if super::address::unix_path(host).is_some() {
+        return "localhost".to_owned();
+    }
     let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
     if port == scheme.default_port() { format!("{open}{host}{close}") } else { format!("{open}{host}{close}:{port}") }
 }

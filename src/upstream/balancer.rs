@@ -157,7 +157,7 @@ mod tests {
         let node = |(index, (weight, priority)): (usize, &(u32, i32))| Node {
             host: "a".into(),
             port: 80,
-            address: ([10, 0, 0, index as u8], 80).into(),
+            address: super::super::node::Address::Tcp(([10, 0, 0, index as u8], 80).into()),
             weight: *weight,
             priority: *priority,
         };

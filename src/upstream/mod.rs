@@ -11,6 +11,6 @@ mod roundrobin;
 pub mod watch;
 
 pub use balancer::{Balancer, Balancing, Pick};
-pub use node::{Node, NodeSet};
+pub use node::{Address, Node, NodeSet};
 pub use retry::{Attempt, SentBody, Verdict, after_fault, may_be_followed, tries_allowed};
 pub use watch::Watch;

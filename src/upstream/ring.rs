@@ -1,8 +1,7 @@
 //! `chash`: a ring of points, ketama's way. A key belongs to the first point behind its hash, and to the next one while that
 //! point's node is passed over: nobody else's keys move.
 
-use std::net::SocketAddr;
-
+use super::node::Address;
 use crate::base::hash::{fnv1a, mix};
 use crate::base::limits::CHASH_POINTS;
 
@@ -19,7 +18,7 @@ pub struct Ring {
 impl Ring {
     /// The ring of nodes with their weights; weight 0 has no point. Where a node's points lie depends on its address alone, so
     /// that they stay when others come and go.
-    pub fn new<'a>(nodes: impl Iterator<Item = (&'a SocketAddr, u32)> + Clone) -> Self {
+    pub fn new<'a>(nodes: impl Iterator<Item = (&'a Address, u32)> + Clone) -> Self {
         let unit = u64::from(nodes.clone().fold(0, |unit, (_, weight)| greatest_divisor(unit, weight)).max(1));
         let wanted: u64 = nodes.clone().map(|(_, weight)| u64::from(weight) / unit * POINTS_PER_WEIGHT).sum();
         let mut points = Vec::new();
@@ -60,7 +59,8 @@ mod tests {
     use super::*;
 
     fn ring(weights: &[u32]) -> Ring {
-        let addresses: Vec<SocketAddr> = (0..weights.len()).map(|index| ([10, 0, 0, index as u8], 80).into()).collect();
+        let address = |index: usize| Address::Tcp(([10, 0, 0, index as u8], 80).into());
+        let addresses: Vec<Address> = (0..weights.len()).map(address).collect();
         Ring::new(addresses.iter().zip(weights.iter().copied()))
     }
 

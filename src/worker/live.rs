@@ -12,7 +12,7 @@ use crate::config::publish::Board;
 use crate::config::snapshot::{Snapshot, UpstreamSpec, authority};
 use crate::io::socket::Target;
 use crate::kafka::LaneId;
-use crate::upstream::{Balancer, NodeSet, Watch};
+use crate::upstream::{Address, Balancer, NodeSet, Watch};
 
 /// What a core keeps for one upstream.
 #[derive(Debug)]
@@ -170,8 +170,15 @@ fn upstream_state(core: &Core, spec: &UpstreamSpec, nodes: &Arc<NodeSet>, watch:
         balancer: RefCell::new(Balancer::new(spec.balancing, core.index as u64)),
         key_missing_said_ms: Cell::new(None),
         tls_failure_said_ms: Cell::new(None),
-        pools: nodes.nodes().iter().map(|node| core.pools.of(&Target::Tcp(node.address), spec.tls.as_ref())).collect(),
+        pools: nodes.nodes().iter().map(|node| core.pools.of(&target(&node.address), spec.tls.as_ref())).collect(),
         address_texts: nodes.nodes().iter().map(|node| node.address.to_string()).collect(),
         authorities: nodes.nodes().iter().map(|node| authority(&node.host, node.port, spec.scheme)).collect(),
+    }
+}
+
+fn target(address: &Address) -> Target {
+    match address {
+        Address::Tcp(address) => Target::Tcp(*address),
+        Address::Unix(path) => Target::Unix(Rc::from(&**path)),
     }
 }

@@ -218,8 +218,11 @@ impl<'a> View<'a> {
                 .sent(scratch.request.authority.of(&self.client.input), state.authorities[place].as_bytes()),
             scheme: spec.scheme.name().as_bytes(),
             uri: b"",
-            ip: address.rsplitn(2, |byte| *byte == b':').nth(1).unwrap_or(address),
-            port: node.address.port(),
+            ip: match node.address.tcp() {
+                Some(_) => address.rsplitn(2, |byte| *byte == b':').nth(1).unwrap_or(address),
+                None => address,
+            },
+            port: node.address.tcp().map_or(0, |address| address.port()),
             unresolved_host: node.host.as_bytes(),
             response_length: facts.sent_body_bytes,
             bytes_sent: facts.upstream_sent_bytes,

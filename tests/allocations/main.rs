@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use tollgate::base::Mono;
-use tollgate::upstream::{Balancer, Balancing, Node, NodeSet, Pick};
+use tollgate::upstream::{Address, Balancer, Balancing, Node, NodeSet, Pick};
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
@@ -39,7 +39,7 @@ fn picking_a_node_allocates_nothing() {
     let node = |index: u8| Node {
         host: "a".into(),
         port: 80,
-        address: ([10, 0, 0, index], 80).into(),
+        address: Address::Tcp(([10, 0, 0, index], 80).into()),
         weight: u32::from(index) + 1,
         priority: i32::from(index % 2),
     };

@@ -26,3 +26,4 @@ mod spread;
 mod standalone;
 mod takeover;
 mod tunnels;
+mod unix_upstreams;

@@ -90,7 +90,7 @@ fn the_tutorials_route_is_compiled() {
     assert_eq!((&*spec.names.id, &spec.names.service_id), ("r1", &None));
     let RouteUpstream::Index(index) = spec.upstream else { panic!("{:?}", spec.upstream) };
     let node = &snapshot.nodes(index).nodes()[0];
-    assert_eq!((&*node.host, node.port, node.address), ("httpbin.org", 80, "127.0.0.1:8088".parse().unwrap()));
+    assert_eq!((&*node.host, node.port, &*node.address.to_string()), ("httpbin.org", 80, "127.0.0.1:8088"));
     assert_eq!(snapshot.upstream(index).pass_host, PassHost::Pass);
     let logger = snapshot.logger(spec.loggers[0]);
     assert_eq!(logger.sink.bootstrap, [("127.0.0.1".to_owned(), 9092)]);

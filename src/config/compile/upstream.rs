@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -11,7 +12,7 @@ use super::{CompileOptions, checks, field, hash_key, security};
 use crate::config::address;
 use crate::config::snapshot::{HashKey, Keepalive, NodeSpec, PassHost, Scheme, UpstreamIndex, UpstreamSpec};
 use crate::kafka::tls::{Tls, TlsSettings};
-use crate::upstream::{Balancing, Node, NodeSet};
+use crate::upstream::{Address, Balancing, Node, NodeSet};
 
 /// Nodes that the addresses of one upstream's names may become; beyond it each name keeps its first address.
 const ADDRESSES_MOST: u32 = 1024;
@@ -116,19 +117,25 @@ impl<'a> Upstreams<'a> {
             // A single node is used even with weight 0 (APISIX-COMPAT §7.2); so are its addresses.
             let weight = if specs.len() == 1 { 1 } else { spec.weight.saturating_mul(factor) };
             let host: Arc<str> = spec.host.as_str().into();
-            addresses.iter().map(move |ip| Node {
+            let here = address::unix_path(&spec.host).map(|path| Address::Unix(Arc::from(Path::new(path))));
+            let there = addresses.iter().map(|ip| Address::Tcp(SocketAddr::new(*ip, spec.target.1)));
+            let node = move |address| Node {
                 host: Arc::clone(&host),
                 port: spec.port,
-                address: SocketAddr::new(*ip, spec.target.1),
+                address,
                 weight,
                 priority: spec.priority,
-            })
+            };
+            here.into_iter().chain(there).map(node)
         });
         nodes.collect()
     }
 
     /// IPv4 where a name has any: an upstream that is reached by IPv6 alone says so in digits or has no other address.
     fn addresses(&mut self, host: &str) -> Vec<IpAddr> {
+        if address::unix_path(host).is_some() {
+            return Vec::new();
+        }
         if let Ok(ip) = host.parse() {
             return vec![ip];
         }
@@ -216,7 +223,10 @@ fn nodes(nodes: Option<&Value>, scheme: Scheme, options: &CompileOptions) -> Res
         Some(Value::Object(map)) => map
             .iter()
             .map(|(node, weight)| {
-                let (host, port) = address::split(node);
+                let (host, port) = match address::unix_path(node) {
+                    Some(_) => (node.as_str(), None),
+                    None => address::split(node),
+                };
                 let port = match port {
                     Some(port) => port.parse().map_err(|_| format!("invalid node address {node}"))?,
                     None => scheme.default_port(),

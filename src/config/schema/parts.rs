@@ -44,6 +44,11 @@ pub fn host() -> Value {
     json!({"type": "string", "pattern": r"^\*$|^\*?[0-9a-zA-Z-._\[\]:]+$"})
 }
 
+/// A node's: also a Unix socket, which is ours.
+pub fn node_host() -> Value {
+    json!({"type": "string", "pattern": r"^\*$|^\*?[0-9a-zA-Z-._\[\]:]+$|^unix:/.+$"})
+}
+
 /// `hosts`.
 pub fn hosts() -> Value {
     json!({"type": "array", "items": host(), "minItems": 1, "uniqueItems": true})

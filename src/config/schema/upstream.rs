@@ -43,7 +43,7 @@ fn nodes() -> Value {
     let node = json!({
         "type": "object",
         "properties": {
-            "host": parts::host(),
+            "host": parts::node_host(),
             "port": {"type": "integer", "minimum": 1, "maximum": 65535},
             "weight": weight,
             "priority": {"type": "integer", "default": 0},

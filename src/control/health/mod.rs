@@ -147,8 +147,10 @@ impl Checkers {
         let slots = Arc::new(Semaphore::new(checks.active.concurrency as usize));
         let mut probes = JoinSet::new();
         for (index, node) in checker.nodes.nodes().iter().enumerate() {
+            // An upstream with checks has none on a Unix socket (see config::validate).
+            let Some(address) = node.address.tcp() else { continue };
             let host = checks.active.host.of(&node.host, node.port, checker.spec.scheme);
-            let probe = Probe::new(&checks.active, node.address, &host, self.tls(checks.active.kind));
+            let probe = Probe::new(&checks.active, address, &host, self.tls(checks.active.kind));
             let (spec, watch) = (Arc::clone(&checker.spec), Arc::clone(&checker.watch));
             let asked = Asked { key, index, probe, spec, watch, slots: Arc::clone(&slots) };
             probes.spawn(self.clone().keep_asking(asked));
@@ -235,7 +237,7 @@ impl Checker {
     fn take(&mut self, index: usize, outcome: Outcome, thresholds: &Thresholds, seen_by: &str) {
         let Some(health) = self.health.get_mut(index) else { return };
         let Some(change) = health.take(outcome, thresholds) else { return };
-        let (name, address) = (&self.spec.name, self.nodes.nodes()[index].address);
+        let (name, address) = (&self.spec.name, &self.nodes.nodes()[index].address);
         self.watch.set_up(index, change == Change::Up);
         let serving = |health: &[NodeHealth]| {
             let pairs = health.iter().zip(self.nodes.nodes());
@@ -263,8 +265,8 @@ impl Checker {
             name: self.spec.name.clone(),
             kind,
             host: node.host.to_string(),
-            ip: node.address.ip().to_string(),
-            port: node.address.port(),
+            ip: node.address.tcp().map_or_else(|| node.address.to_string(), |address| address.ip().to_string()),
+            port: node.address.tcp().map_or(0, |address| address.port()),
             is_up: health.is_up(),
             counts: health.counts(),
         })
