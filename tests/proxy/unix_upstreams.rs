@@ -50,7 +50,10 @@ fn serve(stream: UnixStream, heads: &Mutex<Vec<String>>) {
         }
         let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
         let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a number"))];
-        let answered = stream.read_exact(&mut body).and_then(|()| {
+        // Before the answer: who has that may look.
+        let read = stream.read_exact(&mut body);
+        heads.lock().expect("no panic while it is held").push(head);
+        let answered = read.and_then(|()| {
             let out = stream.get_mut();
             out.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes())?;
             out.write_all(&body)
@@ -58,7 +61,6 @@ fn serve(stream: UnixStream, heads: &Mutex<Vec<String>>) {
         if answered.is_err() {
             return;
         }
-        heads.lock().expect("no panic while it is held").push(head);
     }
 }
 

@@ -142,13 +142,13 @@ mod tests {
 
     #[test]
     fn more_than_before_is_a_fault_and_less_is_none() {
-        let before = Level { files: 40, operations: 20, anonymous_kib: 100_000, slots_used: 1, ..Level::default() };
+        let before = Level { files: 40, operations: 20, anonymous_kib: 1_000_000, slots_used: 1, ..Level::default() };
         assert!(before.faults_against(&before).is_empty());
         assert!(
-            Level { files: 39, operations: 19, anonymous_kib: 110_000, ..before }.faults_against(&before).is_empty()
+            Level { files: 39, operations: 19, anonymous_kib: 1_100_000, ..before }.faults_against(&before).is_empty()
         );
         let all =
-            Level { files: 41, operations: 21, anonymous_kib: 110_001, connections: 1, entries_held: 1, ..before };
+            Level { files: 41, operations: 21, anonymous_kib: 1_100_001, connections: 1, entries_held: 1, ..before };
         assert_eq!(all.faults_against(&before).len(), 5);
     }
 }
