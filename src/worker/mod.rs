@@ -27,5 +27,6 @@ mod waiters;
 
 pub use self::core::{Left, Start, run};
 pub use settings::Settings;
+pub use ship::Ship;
 pub use spool::{RecoveredLane, Spool, SpoolError, SpoolGauges, SpoolOptions};
 pub use spread::Spread;

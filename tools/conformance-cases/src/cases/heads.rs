@@ -148,6 +148,8 @@ fn limits() -> Vec<Case> {
         long("limit-target", "9112 §3", "a target of a mebibyte", vec![get, Piece::Repeated("a", 1 << 20), host, end], &[400, 414, 431]),
         long("limit-field", "9110 §5.4", "a field of a mebibyte",
             vec![get, host, Piece::Text("X: "), Piece::Repeated("a", 1 << 20), end, end], &[400, 413, 431]),
+        long("limit-name", "9110 §5.4", "a field name of 70 KiB",
+            vec![get, host, Piece::Repeated("a", 70 << 10), Piece::Text(": b\r\n"), end], &[400, 413, 431]),
         long("limit-fields", "9110 §5.4", "twenty thousand fields", vec![get, host, Piece::Repeated("X: y\r\n", 20_000), end], &[400, 413, 431]),
         long("limit-method", "9112 §3", "a method of a mebibyte", vec![Piece::Repeated("A", 1 << 20), Piece::Text(" /"), host, end], &[400, 405, 413, 414, 431, 501]),
         Case {

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use conformance_cases::{Outcome as Found, Upstream, cases, run_all};
+use conformance_cases::{Case, Outcome as Found, Upstream, cases, run_all};
 
 use self::proxies::Proxy;
 use crate::Outcome;
@@ -17,11 +17,14 @@ use crate::started::fresh;
 #[derive(Parser)]
 pub struct Args {
     /// Whose columns.
-    #[arg(long, value_delimiter = ',', default_value = "tollgate,nginx,haproxy")]
+    #[arg(long, value_delimiter = ',', default_value = "tollgate,nginx,haproxy,card")]
     proxies: Vec<Kind>,
     /// Tollgate's binary.
     #[arg(long, default_value = "target/release/tollgate")]
     tollgate: PathBuf,
+    /// The literal card's binary (tools/card).
+    #[arg(long, default_value = "target/release/card")]
+    card: PathBuf,
     /// Writes the page here.
     #[arg(long)]
     write: Option<PathBuf>,
@@ -42,6 +45,8 @@ pub enum Kind {
     Nginx,
     /// Debian's HAProxy.
     Haproxy,
+    /// `tools/card`: the design card taken literally.
+    Card,
 }
 
 /// One column of the page.
@@ -67,18 +72,13 @@ pub fn run(args: Args) -> Outcome {
     let all = cases::all();
     let mut columns = Vec::new();
     for (place, kind) in args.proxies.iter().enumerate() {
-        let dir = fresh(&args.dir.join(format!("{kind:?}").to_lowercase()))?;
-        let upstream = Upstream::start().map_err(|error| format!("no upstream: {error}"))?;
-        let port = args.port_base + place as u16;
-        let proxy = Proxy::start(*kind, &args.tollgate, &dir, port, upstream.address())?;
-        let column = Column { name: proxy.version()?, found: run_all(&all, proxy.address(), &upstream) };
+        let column = column(*kind, &args, args.port_base + place as u16, &all)?;
         println!("{}: {} of {} cases hold", column.name, column.passed(), all.len());
         for found in &column.found {
             if let Err(text) = &found.verdict {
                 println!("  {}: {text}", found.id);
             }
         }
-        proxy.end()?;
         columns.push(column);
     }
     if let Some(path) = &args.write {
@@ -91,4 +91,24 @@ pub fn run(args: Args) -> Outcome {
         Some(failed) if failed > 0 => Err(format!("{failed} cases fail in Tollgate's column")),
         _ => Ok(()),
     }
+}
+
+/// One proxy's column. A case that ends its process has failed; the next one meets a new process.
+fn column(kind: Kind, args: &Args, port: u16, all: &[Case]) -> Outcome<Column> {
+    let dir = fresh(&args.dir.join(format!("{kind:?}").to_lowercase()))?;
+    let upstream = Upstream::start().map_err(|error| format!("no upstream: {error}"))?;
+    let start = || Proxy::start(kind, (&args.tollgate, &args.card), &dir, port, upstream.address());
+    let mut proxy = start()?;
+    let name = proxy.version()?;
+    let mut found = Vec::with_capacity(all.len());
+    for case in all {
+        let mut of = run_all(std::slice::from_ref(case), proxy.address(), &upstream);
+        if proxy.has_ended() {
+            of.iter_mut().for_each(|one| one.verdict = Err("the process ended".to_owned()));
+            proxy = start()?;
+        }
+        found.append(&mut of);
+    }
+    proxy.end()?;
+    Ok(Column { name, found })
 }

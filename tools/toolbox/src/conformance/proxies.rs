@@ -32,8 +32,9 @@ pub fn read(name: &str) -> Outcome<String> {
 }
 
 impl Proxy {
-    /// Starts it before `upstream`.
-    pub fn start(kind: Kind, tollgate: &Path, dir: &Path, port: u16, upstream: SocketAddr) -> Outcome<Self> {
+    /// Starts it before `upstream`. `ours`: Tollgate's and the card's binaries.
+    pub fn start(kind: Kind, ours: (&Path, &Path), dir: &Path, port: u16, upstream: SocketAddr) -> Outcome<Self> {
+        let (tollgate, card) = ours;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         check_free(&[address])?;
         let values =
@@ -51,6 +52,10 @@ impl Proxy {
                 let config = fill(TEMPLATES, "haproxy.cfg", dir, &values)?;
                 (program("haproxy")?.into(), vec!["-db".into(), "-f".into(), config])
             }
+            Kind::Card => {
+                let [listen, to] = [address, upstream].map(|address| address.to_string().into());
+                (card.to_owned(), vec!["--listen".into(), listen, "--upstream".into(), to])
+            }
         };
         let mut command = Command::new(&binary);
         command.args(&arguments);
@@ -66,6 +71,9 @@ impl Proxy {
 
     /// Its name and version, as it says them.
     pub fn version(&self) -> Outcome<String> {
+        if self.kind == Kind::Card {
+            return Ok("the literal card".to_owned());
+        }
         let flag = if self.kind == Kind::Tollgate { "--version" } else { "-v" };
         let output = Command::new(&self.binary).arg(flag).output().map_err(|error| error.to_string())?;
         let text = [output.stdout, output.stderr].concat();
@@ -76,8 +84,14 @@ impl Proxy {
             Kind::Tollgate => "Tollgate",
             Kind::Nginx => "nginx",
             Kind::Haproxy => "HAProxy",
+            Kind::Card => "the card",
         };
         Ok(format!("{name} {number}"))
+    }
+
+    /// True if its process is gone.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.still_runs().is_err()
     }
 
     /// Ends it.
