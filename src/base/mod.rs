@@ -1,5 +1,6 @@
 //! What every room may use: bounds, time as a value, counters, the fault. No clock, file, socket or runtime.
 
+pub mod block;
 pub mod counters;
 pub mod fault;
 pub mod hash;

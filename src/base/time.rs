@@ -71,3 +71,13 @@ pub struct Now {
     /// For what people and Kafka read.
     pub wall: Wall,
 }
+
+impl Now {
+    /// What both clocks show at `mono`, if the wall clock goes on as it went: one clock read in place of two, and times of one exchange that
+    /// agree with each other.
+    #[must_use]
+    pub const fn moved_to(self, mono: Mono) -> Self {
+        let moved_us = mono.ns_since(self.mono) / 1_000;
+        Self { mono, wall: Wall { unix_us: self.wall.unix_us + moved_us, ..self.wall } }
+    }
+}

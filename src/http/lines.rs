@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::fields::{Field, Span};
 use super::message::Reject;
 use super::syntax::{content_length, is_blank, is_field_value, is_token, is_token_byte, list, trim};
+use crate::base::block;
 
 /// How far a head has been read. Kept in the head, so that more bytes continue where the last ones ended.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,6 +46,39 @@ impl Progress {
         }
         self.at = feed + 1;
         Ok(Line::Whole(start..feed - 1))
+    }
+
+    /// The next field line if it is one as nearly all are, and all of it is there: a name of letters, digits and dashes, one space, a value
+    /// without control characters, CRLF. `None` decides nothing: the line is then read with [`Progress::line`] and [`field`].
+    pub fn ordinary_field(&mut self, bytes: &[u8], limit: usize) -> Option<Field> {
+        if !self.in_fields || self.searched > self.at {
+            return None;
+        }
+        let line = bytes.get(self.at..)?;
+        let name_len = run(line, block::unnamed)?;
+        let [b':', b' ', value @ ..] = line.get(name_len..)? else { return None };
+        let value_len = run(value, block::controls)?;
+        let (value, [b'\r', b'\n', ..]) = value.split_at_checked(value_len)? else { return None };
+        let next = self.at + name_len + b": ".len() + value_len + b"\r\n".len();
+        if name_len == 0 || next > limit || value.first() == Some(&b' ') || value.last() == Some(&b' ') {
+            return None;
+        }
+        let (name, value) = (self.at, self.at + name_len + b": ".len());
+        (self.at, self.searched) = (next, next);
+        Some(Field { name: Span::new(name, name + name_len), value: Span::new(value, value + value_len) })
+    }
+}
+
+/// How many bytes come before the first that `ends` marks. It must mark a zero.
+#[inline(always)]
+pub(super) fn run(text: &[u8], ends: impl Fn(&block::Block) -> u32) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let found = ends(&block::first_of(text.get(at..)?));
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize);
+        }
+        at += block::BYTES;
     }
 }
 
@@ -94,7 +128,7 @@ pub(super) enum Known {
 
 /// Which of them `name` is.
 pub(super) fn known(name: &[u8]) -> Known {
-    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+    let is = |other: &[u8]| name[0] | 0x20 == other[0] && name.eq_ignore_ascii_case(other);
     match name.len() {
         4 if is(b"host") => Known::Host,
         6 if is(b"expect") => Known::Expect,
@@ -197,4 +231,62 @@ fn refused_coding(value: &[u8]) -> Reject {
         return Reject::with(501, "a transfer coding other than chunked");
     }
     Reject::bad("Transfer-Encoding is not a final chunked")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The line at the start of `bytes`, the slow way.
+    fn slowly(bytes: &[u8], limit: usize) -> Option<(Field, usize)> {
+        let mut progress = Progress { in_fields: true, ..Progress::default() };
+        match progress.line(bytes, limit) {
+            Ok(Line::Whole(line)) => field(bytes, line).ok().map(|field| (field, progress.at)),
+            _ => None,
+        }
+    }
+
+    /// The same the quick way.
+    fn quickly(bytes: &[u8], limit: usize) -> Option<(Field, usize)> {
+        let mut progress = Progress { in_fields: true, ..Progress::default() };
+        progress.ordinary_field(bytes, limit).map(|field| (field, progress.at))
+    }
+
+    #[test]
+    fn what_is_read_quickly_is_read_the_same_slowly() {
+        let mut ordinary = 0;
+        for (name_len, value_len) in (0..40).flat_map(|name| (0..40).map(move |value| (name, value))) {
+            let line =
+                [&b"x-Name-9".repeat(5)[..name_len], b": ", &b"a value, ".repeat(5)[..value_len], b"\r\nNext: 1"]
+                    .concat();
+            let (quick, slow) = (quickly(&line, 1000), slowly(&line, 1000));
+            assert!(quick.is_none() || quick == slow, "{name_len} {value_len}");
+            ordinary += usize::from(quick.is_some());
+        }
+        assert!(ordinary > 1000, "{ordinary}");
+    }
+
+    #[test]
+    fn any_byte_at_any_place_is_never_read_differently() {
+        let line = b"Accept-Language: en-GB,en;q=0.9\r\nX: y\r\n\r\n";
+        for (at, byte) in (0..line.len()).flat_map(|at| (0..=255).map(move |byte| (at, byte))) {
+            let mut changed = *line;
+            changed[at] = byte;
+            for end in [at + 1, 33, line.len()] {
+                let (quick, slow) = (quickly(&changed[..end], 1000), slowly(&changed[..end], 1000));
+                assert!(quick.is_none() || quick == slow, "{byte:#x} at {at} of {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_over_the_limit_or_begun_before_is_left_to_the_slow_way() {
+        let line = b"Accept: text/html\r\n\r\n";
+        assert!(quickly(line, 19).is_some() && slowly(line, 19).is_some());
+        assert!(quickly(line, 18).is_none() && slowly(line, 18).is_none());
+        let mut progress = Progress { in_fields: true, searched: 3, at: 0 };
+        assert!(progress.ordinary_field(line, 100).is_none());
+        let mut progress = Progress::default();
+        assert!(progress.ordinary_field(line, 100).is_none());
+    }
 }

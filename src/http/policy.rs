@@ -12,8 +12,6 @@ use super::write::HeadWriter;
 /// Asks the client for the body it holds back (RFC 9110 §15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-const MAX_FORWARDS: &[u8] = b"Max-Forwards";
-
 /// How far the forwarding fields of the peer are believed (APISIX-COMPAT §9.1, `apisix.trusted_addresses`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PeerTrust {
@@ -119,17 +117,18 @@ pub fn write_request(out: &mut Vec<u8>, bytes: &[u8], head: &RequestHead, forwar
     identity_lines(&mut writer, bytes, head, forward);
     match head.body {
         BodyLength::None => {}
-        BodyLength::Length(length) => writer.number(b"Content-Length", length),
-        BodyLength::Chunked => writer.line(b"Transfer-Encoding", b"chunked"),
+        BodyLength::Length(length) => writer.number(b"Content-Length: ", length),
+        BodyLength::Chunked => writer.line(b"Transfer-Encoding: ", b"chunked"),
     }
     if forward.upgrade == Upgrade::WebSocket && head.asks_websocket(bytes) {
-        writer.line(b"Connection", b"upgrade");
-        writer.line(b"Upgrade", b"websocket");
+        writer.line(b"Connection: ", b"upgrade");
+        writer.line(b"Upgrade: ", b"websocket");
     }
     if let Some(left) = head.max_forwards {
-        writer.number(MAX_FORWARDS, left.saturating_sub(1));
+        writer.number(b"Max-Forwards: ", left.saturating_sub(1));
     }
-    for (name, value) in head.fields.iter(bytes) {
+    for field in head.fields.as_slice() {
+        let name = field.name.of(bytes);
         let passes = match fate_in_request(name) {
             Fate::Pass => true,
             Fate::IfFree => head.max_forwards.is_none(),
@@ -138,7 +137,7 @@ pub fn write_request(out: &mut Vec<u8>, bytes: &[u8], head: &RequestHead, forwar
             Fate::Ours | Fate::Hop => false,
         };
         if passes && !(head.framing.nominates && nominated(&head.fields, bytes, name)) {
-            writer.line(name, value);
+            writer.pass(bytes, *field);
         }
     }
     write_via(&mut writer, head.version, forward.via);
@@ -171,8 +170,8 @@ fn identity_lines(writer: &mut HeadWriter<'_>, bytes: &[u8], head: &RequestHead,
         HostHeader::Pass { fallback } if head.authority.is_empty() => fallback,
         HostHeader::Pass { .. } => head.authority.of(bytes),
     };
-    writer.line(b"Host", host);
-    writer.line(b"X-Real-IP", forward.peer.remote_addr);
+    writer.line(b"Host: ", host);
+    writer.line(b"X-Real-IP: ", forward.peer.remote_addr);
     writer.out.extend_from_slice(b"X-Forwarded-For: ");
     if forward.peer.trust != PeerTrust::Untrusted {
         for value in head.fields.all(bytes, b"x-forwarded-for").filter(|value| !value.is_empty()) {
@@ -182,18 +181,18 @@ fn identity_lines(writer: &mut HeadWriter<'_>, bytes: &[u8], head: &RequestHead,
     }
     writer.out.extend_from_slice(forward.peer.remote_addr);
     writer.out.extend_from_slice(b"\r\n");
-    writer.line(b"X-Forwarded-Proto", forward.forwarded.proto);
+    writer.line(b"X-Forwarded-Proto: ", forward.forwarded.proto);
     if !forward.forwarded.host.is_empty() {
-        writer.line(b"X-Forwarded-Host", forward.forwarded.host);
+        writer.line(b"X-Forwarded-Host: ", forward.forwarded.host);
     }
-    writer.line(b"X-Forwarded-Port", forward.forwarded.port);
+    writer.line(b"X-Forwarded-Port: ", forward.forwarded.port);
 }
 
 /// Our Via line names the version that the message came in (RFC 9110 §7.6.3).
 fn write_via(writer: &mut HeadWriter<'_>, received: Version, via: Option<&[u8]>) {
     if let Some(name) = via {
         let version: &[u8] = if received == Version::Http11 { b"1.1 " } else { b"1.0 " };
-        writer.joined(b"Via", &[version, name]);
+        writer.joined(b"Via: ", [version, name]);
     }
 }
 
@@ -216,6 +215,7 @@ enum Fate {
 /// Compares a field's name, `_` and `-` alike: CGI and WSGI give both spellings one name, so neither may stand beside ours.
 fn is_named(name: &[u8], lower: &[u8]) -> bool {
     name.len() == lower.len()
+        && name[0] | 0x20 == lower[0]
         && name
             .iter()
             .zip(lower)
@@ -326,19 +326,20 @@ pub fn write_response(out: &mut Vec<u8>, bytes: &[u8], head: &ResponseHead, resp
     sent.clear();
     let mut writer = HeadWriter { out, sent: Some(sent) };
     writer.status_line(head.status, head.reason.of(bytes));
-    writer.line(b"Server", respond.server);
+    writer.line(b"Server: ", respond.server);
     let mut dated = false;
-    for (name, value) in head.fields.iter(bytes) {
+    for field in head.fields.as_slice() {
+        let name = field.name.of(bytes);
         if response_field_passes(bytes, head, respond, name) {
             dated |= name.eq_ignore_ascii_case(b"date");
-            writer.line(name, value);
+            writer.pass(bytes, *field);
         }
     }
     if !dated {
-        writer.line(b"Date", respond.date);
+        writer.line(b"Date: ", respond.date);
     }
     if let Some(status) = respond.upstream_status {
-        writer.line(UPSTREAM_STATUS, status);
+        writer.line(b"X-APISIX-Upstream-Status: ", status);
     }
     write_via(&mut writer, head.version, respond.via);
     framing_lines(&mut writer, bytes, head, respond.framing);
@@ -359,26 +360,27 @@ fn response_field_passes(bytes: &[u8], head: &ResponseHead, respond: &Respond<'_
 /// Content-Length or Transfer-Encoding, and Connection.
 fn framing_lines(writer: &mut HeadWriter<'_>, bytes: &[u8], head: &ResponseHead, framing: ResponseFraming) {
     if let Some(upgrade) = head.upgrade {
-        writer.line(b"Upgrade", upgrade.of(bytes));
-        return writer.line(b"Connection", b"upgrade");
+        writer.line(b"Upgrade: ", upgrade.of(bytes));
+        return writer.line(b"Connection: ", b"upgrade");
     }
     match (framing.body, head.declared_length) {
-        (SentBody::Length(length), _) => writer.number(b"Content-Length", length),
-        (SentBody::Chunked, _) => writer.line(b"Transfer-Encoding", b"chunked"),
+        (SentBody::Length(length), _) => writer.number(b"Content-Length: ", length),
+        (SentBody::Chunked, _) => writer.line(b"Transfer-Encoding: ", b"chunked"),
         // HEAD and 304 tell the length that GET would have; 204 must not (RFC 9110 §8.6).
-        (SentBody::None, Some(length)) if head.status != 204 => writer.number(b"Content-Length", length),
+        (SentBody::None, Some(length)) if head.status != 204 => writer.number(b"Content-Length: ", length),
         (SentBody::None | SentBody::Close, _) => {}
     }
-    writer.line(b"Connection", if framing.keep_alive { b"keep-alive" } else { b"close" });
+    writer.line(b"Connection: ", if framing.keep_alive { b"keep-alive" } else { b"close" });
 }
 
 /// Appends an interim head (100, 103 …) for a 1.1 client; 1.0 clients are not sent any (RFC 9110 §15.2).
 pub fn write_interim(out: &mut Vec<u8>, bytes: &[u8], head: &ResponseHead) {
     let mut writer = HeadWriter { out, sent: None };
     writer.status_line(head.status, head.reason.of(bytes));
-    for (name, value) in head.fields.iter(bytes) {
+    for field in head.fields.as_slice() {
+        let name = field.name.of(bytes);
         if fate_in_response(name) == Fate::Pass && !(head.framing.nominates && nominated(&head.fields, bytes, name)) {
-            writer.line(name, value);
+            writer.pass(bytes, *field);
         }
     }
     writer.end();

@@ -62,18 +62,18 @@ pub fn write_reply(out: &mut Vec<u8>, reply: &Reply<'_>, sent: &mut Fields) -> u
     };
     let mut head = HeadWriter { out, sent: Some(sent) };
     head.status_line(reply.status, reason);
-    head.line(b"Server", reply.server);
-    head.line(b"Date", reply.date);
+    head.line(b"Server: ", reply.server);
+    head.line(b"Date: ", reply.date);
     if !body.0.is_empty() {
-        head.line(b"Content-Type", body.0);
+        head.line(b"Content-Type: ", body.0);
     }
-    head.number(b"Content-Length", body.1.iter().map(|part| part.len() as u64).sum());
-    head.line(b"Connection", if reply.keep_alive { b"keep-alive" } else { b"close" });
+    head.number(b"Content-Length: ", body.1.iter().map(|part| part.len() as u64).sum());
+    head.line(b"Connection: ", if reply.keep_alive { b"keep-alive" } else { b"close" });
     if reply.status == 405 || reply.content == Content::Allowed {
-        head.line(b"Allow", ALLOW);
+        head.line(b"Allow: ", ALLOW);
     }
     if let Some(upstream_status) = reply.upstream_status {
-        head.line(b"X-APISIX-Upstream-Status", upstream_status);
+        head.line(b"X-APISIX-Upstream-Status: ", upstream_status);
     }
     head.end();
     let head_len = out.len() - start;

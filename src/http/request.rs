@@ -6,10 +6,11 @@ use std::ops::Range;
 use super::fields::{Field, Fields, Span};
 use super::host;
 use super::limits::{HeadLimits, METHOD_BYTES};
-use super::lines::{Framing, Known, Line, Progress, field, known};
+use super::lines::{Framing, Known, Line, Progress, field, known, run};
 use super::message::{Method, Parsed, Reject, Version};
 use super::reads::reads;
 use super::syntax::{MAX_BODY_BYTES, content_length, is_field_value, is_target, is_token, is_token_byte, trim};
+use crate::base::block;
 
 /// How the end of a request's body is found (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,11 +106,14 @@ pub fn parse_request(bytes: &[u8], limits: &HeadLimits, head: &mut RequestHead) 
         return Ok(Parsed::Partial);
     }
     loop {
+        while let Some(field) = head.progress.ordinary_field(bytes, limits.head_bytes) {
+            take_field(bytes, field, limits, head)?;
+        }
         match head.progress.line(bytes, limits.head_bytes)? {
             Line::Partial => return Ok(Parsed::Partial),
             Line::TooLong => return Err(Reject::with(431, "the head is too long")),
             Line::Whole(line) if line.is_empty() => break,
-            Line::Whole(line) => take_field(bytes, line, limits, head)?,
+            Line::Whole(line) => take_field(bytes, field(bytes, line)?, limits, head)?,
         }
     }
     head.len = head.progress.at;
@@ -147,9 +151,14 @@ fn take_request_line(
     head: &mut RequestHead,
 ) -> Result<(), Reject> {
     let text = &bytes[line.clone()];
-    let method_len = memchr::memchr(b' ', text).ok_or(Reject::bad("a request line of one word"))?;
+    let is_space = |byte: &u8| *byte == b' ';
+    let method_len = text.iter().position(is_space).ok_or(Reject::bad("a request line of one word"))?;
     let (method, rest) = (&text[..method_len], &text[method_len + 1..]);
-    let target_len = memchr::memchr(b' ', rest).ok_or(Reject::bad("a request line without a version"))?;
+    // Up to the first byte that cannot stand in one; where that is not the space, it is found again for the answer.
+    let is_clean = |len: &usize| rest.get(*len).is_some_and(is_space);
+    let clean_len = run(rest, block::untargeted).filter(is_clean);
+    let target_len =
+        clean_len.or_else(|| rest.iter().position(is_space)).ok_or(Reject::bad("a request line without a version"))?;
     let (target, version) = (&rest[..target_len], &rest[target_len + 1..]);
     if !is_token(method) {
         return Err(Reject::bad("the method is no token"));
@@ -157,7 +166,7 @@ fn take_request_line(
     if method_len > METHOD_BYTES {
         return Err(Reject::with(501, "the method is too long"));
     }
-    if target.is_empty() || !is_target(target) {
+    if target.is_empty() || clean_len.is_none() {
         return Err(Reject::bad("a character in the target that must be escaped"));
     }
     head.version = read_version(version)?;
@@ -236,11 +245,10 @@ fn set_host(authority: &[u8], start: usize, head: &mut RequestHead) -> Result<()
     Ok(())
 }
 
-fn take_field(bytes: &[u8], line: Range<usize>, limits: &HeadLimits, head: &mut RequestHead) -> Result<(), Reject> {
+fn take_field(bytes: &[u8], field: Field, limits: &HeadLimits, head: &mut RequestHead) -> Result<(), Reject> {
     if head.fields.len() == limits.header_count {
         return Err(Reject::with(431, "too many header lines"));
     }
-    let field = field(bytes, line)?;
     head.fields.push(field);
     match known(field.name.of(bytes)) {
         Known::Host => take_host(bytes, field, head),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::fields::{Fields, Span};
+use super::fields::{Field, Fields, Span};
 use super::limits::HeadLimits;
 use super::lines::{Framing, Line, Progress, field, known};
 use super::message::{Malformed, Method, Parsed, Version};
@@ -82,6 +82,9 @@ pub fn parse_response(
         begins_like_http(bytes)?;
     }
     loop {
+        while let Some(field) = head.progress.ordinary_field(bytes, limits.head_bytes) {
+            take_field(bytes, field, limits, head)?;
+        }
         match head.progress.line(bytes, limits.head_bytes)? {
             Line::Partial => return Ok(Parsed::Partial),
             Line::TooLong => return Err(Malformed { reason: "the head is too long" }),
@@ -90,7 +93,7 @@ pub fn parse_response(
                 take_status_line(bytes, line, head)?;
             }
             Line::Whole(line) if line.is_empty() => break,
-            Line::Whole(line) => take_field(bytes, line, limits, head)?,
+            Line::Whole(line) => take_field(bytes, field(bytes, line)?, limits, head)?,
         }
     }
     head.len = head.progress.at;
@@ -130,11 +133,10 @@ fn take_status_line(bytes: &[u8], line: Range<usize>, head: &mut ResponseHead) -
     Ok(())
 }
 
-fn take_field(bytes: &[u8], line: Range<usize>, limits: &HeadLimits, head: &mut ResponseHead) -> Result<(), Malformed> {
+fn take_field(bytes: &[u8], field: Field, limits: &HeadLimits, head: &mut ResponseHead) -> Result<(), Malformed> {
     if head.fields.len() == limits.header_count {
         return Err(Malformed { reason: "too many header lines" });
     }
-    let field = field(bytes, line)?;
     head.fields.push(field);
     head.framing.take(known(field.name.of(bytes)), field, bytes)?;
     Ok(())

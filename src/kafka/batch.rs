@@ -9,6 +9,7 @@
 
 use super::trace::{STREAM_BYTES_MAX, headers_len, put_headers};
 use super::varint::{length_len, push_signed, put_signed};
+use crate::base::block::{self, Block};
 
 /// Bytes kept free before a batch. The Produce head needs at most `head::HEAD_BYTES_MAX`; the rest is for the identity that issue
 /// B's crash-proof ring keeps beside each batch.
@@ -60,16 +61,27 @@ impl<'a> Out<'a> {
         self.len = end;
     }
 
-    /// Adds the first `len` (at most eight) of eight bytes, or only counts them. Cheaper than a push of so few: what lies behind is written too
-    /// where there is room, and written over by what comes next.
+    /// Adds the first `len` bytes of a block, or only counts them. Cheaper than a copy of so few: what lies behind is written too where there
+    /// is room, and written over by what comes next.
     #[inline]
-    pub fn push_some(&mut self, bytes: &[u8; 8], len: usize) {
+    pub fn push_some(&mut self, block: &Block, len: usize) {
+        let len = len.min(block::BYTES);
         match self.bytes.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut) {
             Some(room) => {
-                *room = *bytes;
-                self.len += len.min(bytes.len());
+                *room = *block;
+                self.len += len;
             }
-            None => self.push(&bytes[..len.min(bytes.len())]),
+            None => self.push(&block[..len]),
+        }
+    }
+
+    /// Adds a text that is kept in blocks, the last one filled up.
+    #[inline]
+    pub fn push_blocks(&mut self, blocks: &[Block], len: usize) {
+        let mut left = len;
+        for block in blocks {
+            self.push_some(block, left);
+            left = left.saturating_sub(block::BYTES);
         }
     }
 

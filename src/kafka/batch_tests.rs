@@ -173,19 +173,20 @@ fn out_takes_back_what_was_too_much() {
 
 #[test]
 fn a_writer_counts_what_does_not_fit_and_writes_nothing_behind_its_end() {
-    for room in 0..24 {
-        let mut memory = [0xee_u8; 24];
+    let blocks = [*b"0123456789abcdef", *b"ghijklmnopqrstuv"];
+    for room in 0..64 {
+        let mut memory = [0xee_u8; 64];
         let mut out = Out::new(&mut memory[..room]);
-        out.push_some(b"12345678", 3);
-        out.push_some(b"abcdefgh", 8);
-        assert_eq!(out.claim(1).map(|one| one[0] = b'!').is_some(), room > 11);
-        assert_eq!(out.len(), if room > 11 { 12 } else { 11 });
-        assert_eq!(out.overflowed(), room < 11);
-        match room {
-            12.. => assert_eq!(out.written(), b"123abcdefgh!"),
-            11 => assert_eq!(out.written(), b"123abcdefgh"),
-            _ => assert_eq!(out.written(), b""),
-        }
+        out.push_some(b"12345678........", 3);
+        out.push_blocks(&blocks, 20);
+        out.push(b"!");
+        out.push(b"a piece of twenty-four ..");
+        let all = b"1230123456789abcdefghij!a piece of twenty-four ..";
+        assert_eq!((out.len(), out.overflowed()), (all.len(), room < all.len()));
+        assert_eq!(out.written(), if room < all.len() { &b""[..] } else { all });
+        let claimed = out.claim(3).map(|room| room.fill(b'?')).is_some();
+        assert_eq!(claimed, room >= all.len() + 3);
+        assert_eq!(out.len(), all.len() + if claimed { 3 } else { 0 });
         assert!(memory[room..].iter().all(|byte| *byte == 0xee));
     }
 }

@@ -5,17 +5,38 @@ use serde_json::{Map, Value as Json};
 use super::entry::Source;
 use super::plan::PlanSpec;
 use super::variable::{Named, Variable};
+use crate::base::block::{self, Block};
 use crate::base::limits::FORMAT_DEPTH;
+use crate::kafka::batch::Out;
 
 /// Keys that the default entry always has: `log_format_extra` never replaces them.
 const ALWAYS_THERE: [&str; 8] =
     ["request", "response", "server", "service_id", "client_ip", "start_time", "latency", "apisix_latency"];
 
+/// Bytes that are always the same, in blocks: writing them is a few stores.
+#[derive(Debug)]
+pub struct Constant {
+    blocks: Box<[Block]>,
+    len: usize,
+}
+
+impl Constant {
+    fn new(bytes: &[u8]) -> Self {
+        Self { blocks: bytes.chunks(block::BYTES).map(block::first_of).collect(), len: bytes.len() }
+    }
+
+    /// Writes them.
+    #[inline(always)]
+    pub fn write(&self, out: &mut Out<'_>) {
+        out.push_blocks(&self.blocks, self.len);
+    }
+}
+
 /// One step of a rendering.
 #[derive(Debug)]
 pub enum Op {
     /// Bytes as they are.
-    Constant(Box<[u8]>),
+    Constant(Constant),
     /// A value that is always there; its key is in the constant before.
     Put(Source),
     /// A value that may be absent, with its key.
@@ -23,7 +44,7 @@ pub enum Op {
         /// Whether a comma stands before it.
         before: Before,
         /// `"key":`, or nothing in an array.
-        lead: Box<[u8]>,
+        lead: Constant,
         /// The value.
         source: Source,
     },
@@ -104,7 +125,7 @@ impl Builder {
 
     fn flush(&mut self) {
         if !self.constant.is_empty() {
-            self.ops.push(Op::Constant(std::mem::take(&mut self.constant).into()));
+            self.ops.push(Op::Constant(Constant::new(&std::mem::take(&mut self.constant))));
         }
     }
 
@@ -135,7 +156,7 @@ impl Builder {
 
     fn slot(&mut self, key: Option<&str>, source: Source) {
         self.flush();
-        self.ops.push(Op::Slot { before: self.before, lead: lead(key).into(), source });
+        self.ops.push(Op::Slot { before: self.before, lead: Constant::new(&lead(key)), source });
         if self.before == Before::Nothing {
             self.before = Before::Perhaps;
         }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::exchange::{Exchange, Head};
 use super::plan::{EntryPlace, RenderState, Subject};
 use super::value::Value;
-use super::variable::{Variable, request_uri, response_body};
+use super::variable::{Named, Variable, request_uri, response_body};
 use super::{form, json};
 use crate::base::limits::ENTRY_FIELDS;
 use crate::kafka::batch::Out;
@@ -80,6 +80,25 @@ impl Source {
     /// True if the response's body must be captured for it.
     pub fn needs_response_body(&self) -> bool {
         matches!(self, Self::ResponseBody | Self::ResponseBodyIfIncluded)
+    }
+
+    /// Writes the value of a source that always has one. The usual ones go straight to their text: a [`Value`] in between costs as much as
+    /// writing it.
+    #[inline(always)]
+    pub fn write(&self, state: &mut RenderState, subject: Subject<'_, '_>, out: &mut Out<'_>) {
+        let exchange = subject.exchange;
+        match self {
+            Self::Url => url(exchange, out),
+            Self::RequestHeaders => headers(request_lines(exchange), out),
+            Self::Status => json::number(exchange.response.status.into(), out),
+            Self::StartTime => json::number(exchange.start.wall.unix_ms(), out),
+            Self::Latency => json::thousandths(exchange.latency_us(), out),
+            Self::Variable(Variable::Named(Named::Method)) => json::string(exchange.request.method, out),
+            Self::Variable(Variable::Named(Named::RemoteAddr)) => json::string(exchange.client.remote_addr, out),
+            Self::Variable(Variable::Named(Named::RequestLength)) => json::number(exchange.request.size_bytes, out),
+            Self::Variable(Variable::Named(Named::BytesSent)) => json::number(exchange.response.bytes_sent, out),
+            _ => self.item(subject).write(state, subject, out),
+        }
     }
 
     /// The value in one exchange. Inline: what it is and how it is written are then one decision.
@@ -181,15 +200,22 @@ fn headers<'a>(lines: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone, out: &
     // Names that share a bit may be the same. Nearly all have one of their own, and need no comparison.
     let mut seen = 0_u64;
     let mut separator = b'{';
-    for (index, (name, value)) in lines.clone().enumerate() {
+    let mut index = 0;
+    // `all` and not a loop: what the iterator is put together from then costs nothing.
+    let are_different = lines.clone().all(|(name, value)| {
         let bit = bit(name);
         if seen & bit != 0 && lines.clone().take(index).any(|(other, _)| other.eq_ignore_ascii_case(name)) {
-            out.truncate(start);
-            return headers_with_repeated(lines, out);
+            return false;
         }
         seen |= bit;
+        index += 1;
         json::lower_pair(separator, name, value, out);
         separator = b',';
+        true
+    });
+    if !are_different {
+        out.truncate(start);
+        return headers_with_repeated(lines, out);
     }
     out.push(if separator == b'{' { b"{}" } else { b"}" });
 }

@@ -1,9 +1,12 @@
 //! JSON text straight into a bounded writer: strings escaped as `simd_json` and `serde_json` do it (`/` stays, control bytes as `\u00xx`
 //! or their short forms), invalid UTF-8 as U+FFFD, one per broken sequence.
 //!
-//! Log text is nearly always clean ASCII and short, so it is copied eight bytes at a time and looked at on the way; only text that turns out
+//! Log text is nearly always clean ASCII and short, so it is copied a block at a time and looked at on the way; only text that turns out
 //! not to be clean is gone through again, with escapes.
 
+use std::ops::Range;
+
+use crate::base::block::{self, Block};
 use crate::kafka::batch::Out;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -11,13 +14,12 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// Writes `text` as a JSON string with its quotes.
 pub fn string(text: &[u8], out: &mut Out<'_>) {
     let start = out.len();
-    if quoted(text, same, out) {
-        return;
+    if !quoted(text, same, out) {
+        out.truncate(start);
+        out.push_byte(b'"');
+        escaped_from_any(text, out);
+        out.push_byte(b'"');
     }
-    out.truncate(start);
-    out.push_byte(b'"');
-    escaped_from_any(text, out);
-    out.push_byte(b'"');
 }
 
 /// Writes `text` as a part of a JSON string: no quotes. A character must not be spread over two calls.
@@ -33,7 +35,7 @@ pub fn fragment(text: &[u8], out: &mut Out<'_>) {
 /// Writes `text` in lower case (ASCII only) as a JSON string.
 pub fn lower_string(text: &[u8], out: &mut Out<'_>) {
     let start = out.len();
-    if !quoted(text, lower, out) {
+    if !quoted(text, block::lower, out) {
         // Not a header name that a parser would pass; then its case is nobody's concern.
         out.truncate(start);
         string(text, out);
@@ -59,15 +61,46 @@ fn quoted_pair(separator: u8, name: &[u8], value: &[u8], out: &mut Out<'_>) -> b
     let Some(([first, before, name_room @ ..], rest)) = room.split_at_mut_checked(name.len() + 2) else { return false };
     let [after, colon, open, value_room @ .., close] = rest else { return false };
     (*first, *before, *after, *colon, *open, *close) = (separator, b'"', b'"', b':', b'"', b'"');
-    copied_clean(name, name_room, lower) & copied_clean(value, value_room, same)
+    copied_clean(name, name_room, block::lower) & copied_clean(value, value_room, same)
 }
 
 /// Writes `text` through `each` in quotes. False if it is not clean, or there is no room: then what was written is of no use.
 #[inline(always)]
-fn quoted(text: &[u8], each: impl Fn(u64) -> u64, out: &mut Out<'_>) -> bool {
+fn quoted(text: &[u8], each: impl Fn(Block) -> Block, out: &mut Out<'_>) -> bool {
     let Some([before, room @ .., after]) = out.claim(text.len() + 2) else { return false };
     (*before, *after) = (b'"', b'"');
     copied_clean(text, room, each)
+}
+
+/// Copies `text` through `each` into `room`, which is as long. True if all of it is ASCII that needs no escape. What is no whole block, or
+/// half of one, overlaps what is: it is written twice, the same both times.
+#[inline(always)]
+fn copied_clean(text: &[u8], room: &mut [u8], each: impl Fn(Block) -> Block) -> bool {
+    let mut found = 0;
+    let mut copied = |block: &Block| {
+        found |= block::escaped(block);
+        each(*block)
+    };
+    if let (Some(last), Some(last_room)) = (text.last_chunk(), room.last_chunk_mut()) {
+        *last_room = copied(last);
+        let (blocks, _) = text.as_chunks();
+        let (rooms, _) = room.as_chunks_mut();
+        blocks.iter().zip(rooms).for_each(|(block, room)| *room = copied(block));
+    } else if let (Some(first), Some(last), len) = (text.first_chunk(), text.last_chunk(), room.len()) {
+        let block = copied(&block::halves(first, last));
+        room[..8].copy_from_slice(&block[..8]);
+        room[len - 8..].copy_from_slice(&block[8..]);
+    } else if let (Some(first), Some(last), len) = (text.first_chunk::<4>(), text.last_chunk::<4>(), room.len()) {
+        let both = u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32;
+        let block = copied(&block::halves(&both.to_le_bytes(), b"        "));
+        room[..4].copy_from_slice(&block[..4]);
+        room[len - 4..].copy_from_slice(&block[4..8]);
+    } else {
+        let bytes = text.iter().rev().fold(u64::from_le_bytes(*b"        "), |word, byte| word << 8 | u64::from(*byte));
+        let block = copied(&block::halves(&bytes.to_le_bytes(), b"        "));
+        room.iter_mut().zip(block).for_each(|(place, byte)| *place = byte);
+    }
+    found == 0
 }
 
 /// Writes any text with escapes and replacements.
@@ -85,8 +118,22 @@ fn escaped_from_any(text: &[u8], out: &mut Out<'_>) {
 }
 
 /// Writes a whole number.
+#[inline]
 pub fn number(value: u64, out: &mut Out<'_>) {
-    out.push(itoa::Buffer::new().format(value).as_bytes());
+    match value {
+        ..1_000 => small(value, out),
+        _ => out.push(itoa::Buffer::new().format(value).as_bytes()),
+    }
+}
+
+/// Writes a number below 1,000: a status, most sizes, the milliseconds of most requests.
+#[inline]
+fn small(value: u64, out: &mut Out<'_>) {
+    let digits = [digit(value / 100), digit(value / 10), digit(value)];
+    let len = 1 + usize::from(value >= 10) + usize::from(value >= 100);
+    // The three as the low bytes of a word, those that are not shown shifted out.
+    let word = u64::from_le_bytes([digits[0], digits[1], digits[2], 0, 0, 0, 0, 0]) >> (8 * (3 - len));
+    out.push_some(&block::halves(&word.to_le_bytes(), &[0; 8]), len);
 }
 
 /// Writes `thousandths` / 1000 with as few digits after the point as it needs, but at least one: what serialisers write for the same
@@ -94,13 +141,13 @@ pub fn number(value: u64, out: &mut Out<'_>) {
 pub fn thousandths(thousandths: u64, out: &mut Out<'_>) {
     number(thousandths / 1_000, out);
     let fraction = thousandths % 1_000;
-    let digits = [b'.', digit(fraction / 100), digit(fraction / 10), digit(fraction)];
-    let len = match fraction {
-        _ if !fraction.is_multiple_of(10) => 4,
-        _ if !fraction.is_multiple_of(100) => 3,
-        _ => 2,
+    let digits = [b'.', digit(fraction / 100), digit(fraction / 10), digit(fraction), 0, 0, 0, 0];
+    let len = match (digits[2], digits[3]) {
+        (b'0', b'0') => 2,
+        (_, b'0') => 3,
+        _ => 4,
     };
-    out.push(&digits[..len]);
+    out.push_some(&block::halves(&digits, &[0; 8]), len);
 }
 
 /// The last decimal digit of `value`.
@@ -118,65 +165,9 @@ pub(super) fn hex(bytes: [u8; 16]) -> [u8; 32] {
     text
 }
 
-/// A word with `byte` in each of its eight.
-const fn eight(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; 8])
-}
-
-/// Eight bytes as they are.
-const fn same(word: u64) -> u64 {
-    word
-}
-
-/// Eight bytes of ASCII with `A` to `Z` in lower case. With other bytes among them the result is of no use, see [`unclean`].
-const fn lower(word: u64) -> u64 {
-    let not_below_a = word.wrapping_add(eight(0x80 - b'A'));
-    let above_z = word.wrapping_add(eight(0x7f - b'Z'));
-    word | ((not_below_a & !above_z & eight(0x80)) >> 2)
-}
-
-/// Not 0 in the highest bits if one of eight bytes is not ASCII or must be escaped. A subtraction borrows from the byte above only where
-/// the byte itself is such a one, so there are no false alarms.
-const fn unclean(word: u64) -> u64 {
-    let control = word.wrapping_sub(eight(0x20));
-    let quote = (word ^ eight(b'"')).wrapping_sub(eight(1));
-    let backslash = (word ^ eight(b'\\')).wrapping_sub(eight(1));
-    word | control | quote | backslash
-}
-
-/// Copies `text` through `each` into `room`, which is as long. True if all of it is ASCII that needs no escape.
-#[inline(always)]
-fn copied_clean(text: &[u8], room: &mut [u8], each: impl Fn(u64) -> u64) -> bool {
-    let mut found = 0;
-    let mut copied = |word: u64| {
-        found |= unclean(word);
-        each(word)
-    };
-    let mut copy = |from: &[u8; 8], to: &mut [u8; 8]| *to = copied(u64::from_le_bytes(*from)).to_le_bytes();
-    match (text.last_chunk(), room.last_chunk_mut()) {
-        (Some(last), Some(last_room)) => {
-            // The last eight bytes may overlap those before: they are written twice, the same both times.
-            copy(last, last_room);
-            let (words, _) = text.as_chunks();
-            let (rooms, _) = room.as_chunks_mut();
-            words.iter().zip(rooms).for_each(|(word, room)| copy(word, room));
-        }
-        // Shorter than a word: its halves may overlap too.
-        _ => match (text.first_chunk(), text.last_chunk(), room.len()) {
-            (Some(first), Some(last), len) => {
-                let word = copied(u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32);
-                let (low, high) = (word as u32, (word >> 32) as u32);
-                room[..4].copy_from_slice(&low.to_le_bytes());
-                room[len - 4..].copy_from_slice(&high.to_le_bytes());
-            }
-            _ => {
-                let bytes = text.iter().rev().fold(eight(b' '), |word, byte| word << 8 | u64::from(*byte));
-                let word = copied(bytes).to_le_bytes();
-                room.iter_mut().zip(word).for_each(|(place, byte)| *place = byte);
-            }
-        },
-    }
-    found & eight(0x80) == 0
+/// A block as it is.
+const fn same(block: Block) -> Block {
+    block
 }
 
 /// How each byte stands in a string: 0 as it is, `u` as `\u00xx`, else this letter behind a backslash.
@@ -196,28 +187,36 @@ const ESCAPES: [u8; 256] = {
     escapes
 };
 
-/// Writes valid UTF-8 with escapes. In JSON within JSON every fifth byte or so is a quote, so it goes from one to the next inside of eight bytes.
+/// Writes valid UTF-8 with escapes. In JSON within JSON every fifth byte or so is a quote, so it goes from one to the next inside of a block.
 fn escaped(mut text: &[u8], out: &mut Out<'_>) {
-    while let Some(bytes) = text.first_chunk() {
-        let word = u64::from_le_bytes(*bytes);
-        // Bytes above ASCII stay as they are here.
-        let found = unclean(word) & !word & eight(0x80);
-        // The lowest mark is exact; above it, a subtraction may have borrowed.
-        let clean = (found.trailing_zeros() / 8) as usize;
-        out.push_some(bytes, clean);
-        match bytes.get(clean) {
-            Some(byte) => {
-                escape(*byte, out);
-                text = &text[clean + 1..];
-            }
-            None => text = &text[bytes.len()..],
+    const WINDOW: usize = 2 * block::BYTES;
+    // A block can be read from each of its own bytes on.
+    while let Some(window) = text.first_chunk::<WINDOW>() {
+        let mut from = 0;
+        let mut found = window.first_chunk().map_or(0, block::unquotable);
+        while found != 0 {
+            let at = found.trailing_zeros() as usize;
+            run(window, from..at, out);
+            escape(window[at & (WINDOW - 1)], out);
+            from = at + 1;
+            found &= found - 1;
         }
+        run(window, from..block::BYTES, out);
+        text = &text[block::BYTES..];
     }
     for byte in text {
         match ESCAPES[usize::from(*byte)] {
             0 => out.push_byte(*byte),
             _ => escape(*byte, out),
         }
+    }
+}
+
+/// Writes a run of a window's bytes, at most a block.
+#[inline(always)]
+fn run(window: &[u8], bytes: Range<usize>, out: &mut Out<'_>) {
+    if let Some(block) = window.get(bytes.start..).and_then(<[u8]>::first_chunk) {
+        out.push_some(block, bytes.len());
     }
 }
 

@@ -201,15 +201,15 @@ fn run(ops: &[Op], state: &mut RenderState, subject: Subject<'_, '_>, out: &mut 
     let mut ops = ops.iter();
     while let Some(op) = ops.next() {
         match op {
-            Op::Constant(bytes) => out.push(bytes),
-            Op::Put(source) => source.item(subject).write(state, subject, out),
+            Op::Constant(constant) => constant.write(out),
+            Op::Put(source) => source.write(state, subject, out),
             Op::Slot { before, lead, source } => {
                 let item = source.item(subject);
                 if !item.is_absent() {
                     if before.needs_comma(wrote) {
                         out.push_byte(b',');
                     }
-                    out.push(lead);
+                    lead.write(out);
                     item.write(state, subject, out);
                 }
                 wrote = before.then(wrote, !item.is_absent());
