@@ -1,5 +1,6 @@
 //! One exchange: route, proxy or answer, record. Decisions are the pure rooms'; this is the order of things.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -118,8 +119,10 @@ fn look_up(client: &Client, scratch: &Scratch, live: &Live, core: &Core, params:
         remote_addr: Some(client.remote),
     };
     let view = View { core, client, scratch, live, route: None };
-    let exchange = view.exchange(scratch.facts.started);
-    live.snapshot.routes.find_with_params(&query, &|variable| record::operand(variable, &exchange), params)
+    // Few routes look at variables.
+    let exchange = OnceCell::new();
+    let seen = || exchange.get_or_init(|| view.exchange(scratch.facts.started));
+    live.snapshot.routes.find_with_params(&query, &|variable| record::operand(variable, seen()), params)
 }
 
 fn start_captures(core: &Core, scratch: &mut Scratch, captures: Captures) {

@@ -3,6 +3,7 @@
 //! With `ack_before_response` it is Kafka. What was said of a response when it was recorded is what it will have been once that part
 //! is sent.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::connection::{After, Client};
@@ -25,6 +26,8 @@ enum Parked {
     Nothing,
     /// In the scratch's `head_down`: it is the response's first part too.
     Head,
+    /// In the scratch's `upstream_in`, the head with it.
+    Inbox { start: usize, end: usize },
     /// In `Tail::bytes`.
     Bytes,
 }
@@ -74,6 +77,11 @@ impl Tail {
     /// The last part stands where the first does.
     pub const fn park_head(&mut self) {
         self.parked = Parked::Head;
+    }
+
+    /// The last part stands in what the upstream sent.
+    pub const fn park_inbox(&mut self, part: Range<usize>) {
+        self.parked = Parked::Inbox { start: part.start, end: part.end };
     }
 
     /// Keeps the last part.
@@ -145,6 +153,11 @@ pub async fn send_parked(core: &Core, client: &mut Client, scratch: &mut Scratch
             scratch.head_down = head_down;
             is_sent
         }
+        Parked::Inbox { start, end } => {
+            let (is_sent, bytes) = send_part(core, client, scratch.upstream_in.take(), start..end).await;
+            scratch.upstream_in.put_back(bytes);
+            is_sent
+        }
         Parked::Bytes => {
             let (is_sent, bytes) = send(core, client, bytes).await;
             core.buffers.give(bytes);
@@ -210,8 +223,13 @@ const fn counter(ended: Ended) -> Counter {
 }
 
 async fn send(core: &Core, client: &mut Client, bytes: Vec<u8>) -> (bool, Vec<u8>) {
+    let end = bytes.len();
+    send_part(core, client, bytes, 0..end).await
+}
+
+async fn send_part(core: &Core, client: &mut Client, bytes: Vec<u8>, part: Range<usize>) -> (bool, Vec<u8>) {
     client.deadline.set_send_ms(core.settings.send_timeout_ms);
-    let (result, bytes) = client.socket.write_all(bytes).await;
+    let (result, bytes) = client.socket.writer.write_range(bytes, part.start, part.end).await;
     client.deadline.clear_send();
     (result.is_ok(), bytes)
 }

@@ -8,6 +8,7 @@ mod core;
 mod exchange;
 mod figures;
 mod hold;
+mod inbox;
 mod live;
 mod planted;
 mod pool;

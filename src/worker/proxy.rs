@@ -1,12 +1,12 @@
 //! Proxies one request: picks a node, gets a connection, sends, relays the answer; asks another node while that is safe.
 
-use std::fmt::Write as _;
 use std::rc::Rc;
 
 use super::balance::{self, Under};
 use super::connection::{After, Client};
 use super::core::Core;
 use super::exchange::answer;
+use super::inbox::INBOX_BYTES;
 use super::live::{Live, UpstreamState};
 use super::pool::UpstreamConnection;
 use super::scratch::{Facts, Scratch};
@@ -55,13 +55,16 @@ pub async fn run(
     let plan = Plan { route, spec, state, began: core.clock.mono() };
     let mut again = None;
     let mut tries = 0;
+    // The clock is read once for the request and its first try: that costs more than it looks.
+    let mut first = Some(plan.began);
     scratch.replay.begin(core);
     loop {
         let Some(node) = again.take().or_else(|| balance::pick(core, state, scratch, plan.began)) else {
             return answer(core, client, scratch, status_without_node(state.nodes.nodes().len())).await;
         };
         tries += 1;
-        let failed = match attempt(core, client, scratch, &plan, node, tries).await {
+        let began = first.take().unwrap_or_else(|| core.clock.mono());
+        let failed = match attempt(core, client, scratch, &plan, node, (tries, began)).await {
             Ok(after) => {
                 balance::report(core, state, node, Ended::Answered(scratch.facts.status));
                 return after;
@@ -141,30 +144,32 @@ const fn stays_here(body: BodyLength) -> bool {
 /// Appends to a list like nginx's `$upstream_status`.
 pub fn note_status(facts: &mut Facts, status: u16) {
     let text = &mut facts.upstream_status;
-    let separator = if text.is_empty() { "" } else { ", " };
-    let _ = write!(text, "{separator}{status}");
+    text.push_str(if text.is_empty() { "" } else { ", " });
+    text.push_str(itoa::Buffer::new().format(status));
 }
 
-/// One try at one node.
+/// One try at one node, the request's `tries`th.
 async fn attempt(
     core: &Rc<Core>,
     client: &mut Client,
     scratch: &mut Scratch,
     plan: &Plan<'_>,
     node: usize,
-    tries: u32,
+    (tries, began): (u32, Mono),
 ) -> Result<After, Failed> {
-    let began = core.clock.mono();
     begin(core, scratch, plan, node);
     let mut under = Under::begin(core, plan.spec, plan.state, node);
     // A request that must not be sent twice needs a connection that is known to live.
     let certain = !scratch.request.method_kind.is_idempotent() || !stays_here(scratch.request.body);
     let name = peer_name(client, scratch, plan, node);
-    let mut upstream = match plan.state.pools[node].take(name, core.deadlines.now_ms(), certain) {
-        Some(connection) => connection,
-        None => open(core, plan, node, name).await?,
+    let (mut upstream, connect_ns) = match plan.state.pools[node].take(name, core.deadlines.now_ms(), certain) {
+        Some(connection) => (connection, 0),
+        None => {
+            let connection = open(core, plan, node, name).await?;
+            (connection, core.clock.mono().ns_since(began))
+        }
     };
-    scratch.facts.connect_ns = Some(core.clock.mono().ns_since(began));
+    scratch.facts.connect_ns = Some(connect_ns);
     upstream.requests += 1;
     let allowed = tries_allowed(plan.spec.retries, plan.state.nodes.nodes().len());
     let method = scratch.request.method.of(&client.input);
@@ -195,7 +200,7 @@ fn begin(core: &Core, scratch: &mut Scratch, plan: &Plan<'_>, node: usize) {
     }
     facts.node = Some(node);
     facts.has_upstream_head = false;
-    scratch.upstream_in.clear();
+    scratch.upstream_in.clear(INBOX_BYTES);
 }
 
 /// Who a node is to be under TLS: the host that is sent to it, without port and brackets (as nginx's `proxy_ssl_name $host`); the node's own

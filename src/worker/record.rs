@@ -65,7 +65,7 @@ pub fn record(core: &Rc<Core>, client: &Client, scratch: &mut Scratch, live: &Li
     let mut wanted = loggers(live, route).filter(|logger| !scratch.silent.contains(logger)).peekable();
     if wanted.peek().is_some() {
         let view = View { core, client, scratch, live, route };
-        let end = core.clock.now();
+        let end = scratch.facts.started.moved_to(core.clock.mono());
         let exchange = view.exchange(end);
         let waiter = hold::waiter(scratch);
         wanted.for_each(|logger| append(core, live, logger, &exchange, waiter));
@@ -209,7 +209,7 @@ impl<'a> View<'a> {
             status: facts.upstream_status.as_bytes(),
             head: facts
                 .has_upstream_head
-                .then_some(Head { fields: &scratch.response.fields, bytes: &scratch.upstream_in }),
+                .then_some(Head { fields: &scratch.response.fields, bytes: scratch.upstream_in.head() }),
             response_ns: facts.response_ns.unwrap_or(0),
             connect_ns: facts.connect_ns,
             header_ns: facts.header_ns,

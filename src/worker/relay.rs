@@ -1,9 +1,11 @@
 //! A response's bytes on their way from the upstream to the client, streamed with bounded memory.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use super::core::Core;
 use super::hold::Tail;
+use super::inbox::Inbox;
 use super::scratch::Facts;
 use super::transfer::Course;
 use crate::base::fault::{Fault, Kind, Side};
@@ -14,8 +16,8 @@ use crate::io::deadline::Deadline;
 use crate::io::socket::{Reader, Writer};
 use crate::log::body::{BodyCapture, CaptureBudget};
 
-/// Bytes to read at once while a response's head is not whole: head and small body in one read.
-const HEAD_READ_BYTES: usize = 16 * 1024;
+/// From so many bytes of body on, our head is copied in front of it, and not it behind our head.
+const STAYS_BYTES: usize = 2 * 1024;
 
 /// Where a body's payload is kept for the record, as far as a logger wants it.
 pub struct Capture<'a> {
@@ -55,7 +57,7 @@ pub struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// Sends `head` with what of the body was read along with it (`first`), then the rest. True if the upstream's connection
+    /// Sends `head` with what of the body was read along with the upstream's head (`input`, `from` there on), then the rest. True if the upstream's connection
     /// stands exactly behind the body.
     ///
     /// # Errors
@@ -63,10 +65,11 @@ impl Download<'_> {
     pub async fn run(
         &mut self,
         head: &mut Vec<u8>,
-        first: &[u8],
-        body: ResponseBody,
-        outgoing: Outgoing,
+        input: &mut Inbox,
+        from: usize,
+        (body, outgoing): (ResponseBody, Outgoing),
     ) -> Result<bool, Fault> {
+        let first = &input[from..];
         match body {
             ResponseBody::None => {
                 if self.tail.is_held() {
@@ -77,7 +80,7 @@ impl Download<'_> {
                 }
                 Ok(first.is_empty())
             }
-            ResponseBody::Length(length) => self.counted(head, first, length).await,
+            ResponseBody::Length(length) => self.counted(head, input, from, length).await,
             ResponseBody::Chunked => self.chunked(head, first, outgoing).await,
             ResponseBody::UntilClose => self.until_close(head, first, outgoing).await,
         }
@@ -125,7 +128,7 @@ impl Download<'_> {
     /// The client is gone or does not read.
     pub async fn send_at_once(&mut self, head: &mut Vec<u8>) -> Result<(), Fault> {
         let end = head.len();
-        let (result, bytes) = self.write(std::mem::take(head), end).await;
+        let (result, bytes) = self.write(std::mem::take(head), 0..end).await;
         *head = bytes;
         result
     }
@@ -135,7 +138,7 @@ impl Download<'_> {
             return self.send_late(bytes).await;
         }
         let end = bytes.len();
-        self.write(bytes, end).await
+        self.write(bytes, 0..end).await
     }
 
     /// Keeps the last bytes of the response so far and sends those before them. All of them count as sent.
@@ -146,13 +149,13 @@ impl Download<'_> {
             let kept = self.tail.take();
             // They were counted when they came.
             self.facts.sent_bytes -= over.kept as u64;
-            let (written, kept) = self.write(kept, over.kept).await;
+            let (written, kept) = self.write(kept, 0..over.kept).await;
             self.tail.put_back(kept, over.kept);
             result = written;
         }
         if over.new > 0 && result.is_ok() {
             self.tail.passed_on();
-            (result, bytes) = self.write(bytes, over.new).await;
+            (result, bytes) = self.write(bytes, 0..over.new).await;
         }
         match result {
             Ok(()) => {
@@ -164,14 +167,14 @@ impl Download<'_> {
         (result, bytes)
     }
 
-    /// Hands the first `end` bytes to the kernel.
-    async fn write(&mut self, bytes: Vec<u8>, end: usize) -> (Result<(), Fault>, Vec<u8>) {
+    /// Hands a part of the bytes to the kernel.
+    async fn write(&mut self, bytes: Vec<u8>, part: Range<usize>) -> (Result<(), Fault>, Vec<u8>) {
         self.client_deadline.set_send_ms(self.core.settings.send_timeout_ms);
-        let (result, bytes) = self.writer.write_range(bytes, 0, end).await;
+        let (result, bytes) = self.writer.write_range(bytes, part.start, part.end).await;
         self.client_deadline.clear_send();
         let result = match result {
             Ok(()) => {
-                self.facts.sent_bytes += end as u64;
+                self.facts.sent_bytes += part.len() as u64;
                 Ok(())
             }
             Err(_) if self.client_deadline.fired() => Err(Fault::new(Side::Downstream, Kind::Timeout)),
@@ -204,12 +207,9 @@ impl Download<'_> {
     ///
     /// # Errors
     /// The upstream closed, or did not answer in time.
-    pub async fn read_head_bytes(&mut self, into: &mut Vec<u8>) -> Result<(), Fault> {
-        if into.capacity() - into.len() < HEAD_READ_BYTES / 2 {
-            into.reserve(HEAD_READ_BYTES);
-        }
-        let (received, filled) = self.receive(std::mem::take(into), usize::MAX).await;
-        *into = filled;
+    pub async fn read_head_bytes(&mut self, into: &mut Inbox) -> Result<(), Fault> {
+        let (received, filled) = self.receive(into.take_to_read(), usize::MAX).await;
+        into.put_back(filled);
         match received? {
             0 => Err(Fault::new(Side::Upstream, Kind::Closed)),
             _ => Ok(()),
@@ -221,15 +221,41 @@ impl Download<'_> {
         self.capture.push(payload);
     }
 
-    /// A body of known length, copied nowhere but once along with the head.
-    async fn counted(&mut self, head: &mut Vec<u8>, first: &[u8], length: u64) -> Result<bool, Fault> {
-        let here = first.len().min(usize::try_from(length).unwrap_or(usize::MAX));
-        self.note(&first[..here]);
-        head.extend_from_slice(&first[..here]);
+    /// Sends a part of `input`, which is the last part of the response if `is_last` says so.
+    async fn send_inbox(&mut self, input: &mut Inbox, part: Range<usize>, is_last: bool) -> Result<(), Fault> {
+        if is_last && self.parks_now() {
+            self.facts.sent_bytes += part.len() as u64;
+            self.tail.park_inbox(part);
+            return Ok(());
+        }
+        let (result, bytes) = self.write(input.take(), part).await;
+        input.put_back(bytes);
+        result
+    }
+
+    /// A body of known length. What came along with the head goes out with it, copied behind it if it is small.
+    async fn counted(
+        &mut self,
+        head: &mut Vec<u8>,
+        input: &mut Inbox,
+        from: usize,
+        length: u64,
+    ) -> Result<bool, Fault> {
+        let here = (input.len() - from).min(usize::try_from(length).unwrap_or(usize::MAX));
+        let is_all = from + here == input.len();
+        self.note(&input[from..from + here]);
         let mut left = length - here as u64;
-        self.send_head(head, left == 0).await?;
+        let in_place =
+            if here >= STAYS_BYTES && !self.tail.is_held() { input.replace_head(from, head, here) } else { None };
+        match in_place {
+            Some(part) => self.send_inbox(input, part, left == 0).await?,
+            None => {
+                head.extend_from_slice(&input[from..from + here]);
+                self.send_head(head, left == 0).await?;
+            }
+        }
         let mut buffer = if left > 0 { self.core.buffers.take() } else { Vec::new() };
-        let mut result = Ok(here == first.len());
+        let mut result = Ok(is_all);
         while left > 0 {
             buffer.clear();
             let (received, filled) = self.receive(buffer, usize::try_from(left).unwrap_or(usize::MAX)).await;

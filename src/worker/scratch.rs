@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use super::hold::Tail;
+use super::inbox::Inbox;
 use super::replay::Replay;
 use crate::base::time::Now;
 use crate::config::snapshot::LoggerIndex;
@@ -82,7 +83,7 @@ pub struct Scratch {
     /// The response head for the client, and small bodies.
     pub head_down: Vec<u8>,
     /// What was read from the upstream until its head was whole.
-    pub upstream_in: Vec<u8>,
+    pub upstream_in: Inbox,
     /// The request body as far as a logger wants it.
     pub request_body: BodyCapture,
     /// The response body as far as a logger wants it.
@@ -130,19 +131,14 @@ impl Scratches {
         inner.silent.clear();
         inner.tail = Tail::default();
         inner.uri_params.clear();
-        for buffer in [
-            &mut inner.path,
-            &mut inner.host,
-            &mut inner.head_up,
-            &mut inner.head_down,
-            &mut inner.upstream_in,
-            &mut inner.hash_key,
-        ] {
+        for buffer in [&mut inner.path, &mut inner.host, &mut inner.head_up, &mut inner.head_down, &mut inner.hash_key]
+        {
             if buffer.capacity() > KEEP_BYTES {
                 *buffer = Vec::new();
             }
             buffer.clear();
         }
+        inner.upstream_in.clear(KEEP_BYTES);
         spare.push(scratch);
     }
 }

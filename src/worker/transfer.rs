@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::connection::{After, Client, LINGER_MS};
 use super::core::Core;
+use super::inbox::Inbox;
 use super::planted::{self, Place};
 use super::pool::UpstreamConnection;
 use super::proxy::note_status;
@@ -333,7 +334,7 @@ struct Answer<'a> {
     response: &'a mut ResponseHead,
     sent: &'a mut Fields,
     head_down: &'a mut Vec<u8>,
-    upstream_in: &'a mut Vec<u8>,
+    upstream_in: &'a mut Inbox,
     relay: Download<'a>,
 }
 
@@ -351,8 +352,8 @@ impl Answer<'_> {
         let outgoing = if framing.body == SentBody::Chunked { Outgoing::Chunked } else { Outgoing::Raw };
         self.course.head_sent.set(true);
         self.relay.tail.ends_with_connection(framing.body == SentBody::Close);
-        let first = &self.upstream_in[self.response.len..];
-        let in_step = self.relay.run(self.head_down, first, self.response.body, outgoing).await?;
+        let how = (self.response.body, outgoing);
+        let in_step = self.relay.run(self.head_down, self.upstream_in, self.response.len, how).await?;
         let keep_upstream = in_step && self.response.keep_alive;
         Ok(Answered { switched: false, keep_client: framing.keep_alive, keep_upstream })
     }
@@ -378,7 +379,7 @@ impl Answer<'_> {
                 self.course.interim_sent.set(true);
                 self.relay.send_at_once(self.head_down).await?;
             }
-            self.upstream_in.drain(..self.response.len);
+            self.upstream_in.skip(self.response.len);
             self.response.clear();
         }
         let facts = &mut *self.relay.facts;
