@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod audit;
+pub mod dns;
 pub mod health;
 pub mod identity;
 pub mod key;
@@ -30,6 +31,7 @@ use tokio::sync::{Mutex, oneshot};
 
 use self::admin::Admin;
 use self::admin::access::Access;
+use self::dns::Dns;
 use self::health::Checkers;
 use self::listeners::{Port, Ports};
 use self::peer::{Peer, Relayed};
@@ -85,7 +87,9 @@ pub fn prepare(config: FileConfig, config_path: &Path) -> Result<Control, Vec<St
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(|error| vec![format!("no runtime for the control thread: {error}")])?;
-    let names = Names::new(config.tollgate.hosts.clone(), config.http.resolver_timeout_ms);
+    let http = &config.http;
+    let dns = Dns { servers: http.dns_servers.clone(), valid: http.dns_valid_s.map(Duration::from_secs) };
+    let names = Names::new(config.tollgate.hosts.clone(), http.resolver_timeout_ms, dns);
     let mut warnings = std::mem::take(&mut loaded.problems);
     let options = CompileOptions { tls: trust::read(&config)?, ..CompileOptions::from(&config) };
     let checkers = Checkers::new(options.tls.trust.clone());

@@ -288,6 +288,7 @@ fn concerns(path: &str, object: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dns::{Dns, Found};
     use serde_json::json;
 
     use super::super::store::{Embedded, scratch};
@@ -311,21 +312,24 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_moves_is_published_again_and_one_that_does_not_is_not() {
         let dir = scratch::Dir::new("publish");
-        let names = Names::new(std::collections::BTreeMap::new(), 20);
+        let names = Names::new(std::collections::BTreeMap::new(), 20, Dns::default());
         let (mut publisher, board) = publisher(&dir, &names).await;
         publisher.put(Kind::Route, "1", route("no-such-name.invalid:80"), None).await.unwrap();
         assert_eq!(board.version(), 2);
         publisher.follow_names().await;
         assert_eq!(board.version(), 2, "nothing moved");
-        let found = vec!["127.0.0.7".parse().unwrap()];
-        names.write_down("no-such-name.invalid", Ok(found.clone())).unwrap();
+        let found = |address: &str| {
+            let addresses = vec![address.parse().unwrap()];
+            Ok(Found { addresses, valid: Duration::from_secs(600) })
+        };
+        names.write_down("no-such-name.invalid", found("127.0.0.7")).unwrap();
         publisher.follow_names().await;
         assert_eq!(board.version(), 3, "repaired");
-        names.write_down("no-such-name.invalid", Ok(found)).unwrap();
+        names.write_down("no-such-name.invalid", found("127.0.0.7")).unwrap();
         publisher.follow_names().await;
         assert_eq!(board.version(), 3, "the same addresses");
         publisher.remove(Kind::Route, "1").await.unwrap();
-        names.write_down("no-such-name.invalid", Ok(vec!["127.0.0.8".parse().unwrap()])).unwrap();
+        names.write_down("no-such-name.invalid", found("127.0.0.8")).unwrap();
         publisher.follow_names().await;
         assert_eq!(board.version(), 4, "nobody uses the name any more");
     }
@@ -335,7 +339,7 @@ mod tests {
         let dir = scratch::Dir::new("publish");
         let path = dir.path().join("apisix.json");
         std::fs::write(&path, "{}").unwrap();
-        let names = Names::new(std::collections::BTreeMap::new(), 20);
+        let names = Names::new(std::collections::BTreeMap::new(), 20, Dns::default());
         let (mut publisher, board) = publisher(&dir, &names).await;
         // A standalone file cannot keep a change: the one store at hand that always refuses.
         let (file, _) = super::super::store::YamlFile::open(path, super::super::store::yaml::Format::Json).unwrap();

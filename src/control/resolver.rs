@@ -1,5 +1,5 @@
-//! Names → addresses for the whole process: nodes of upstreams and brokers. Every name is looked up once, kept, and looked up
-//! again every [`REFRESH_S`]; a lookup that fails leaves the addresses that are known.
+//! Names → addresses for the whole process: nodes of upstreams and brokers. Every name is looked up once, kept, and looked up again when
+//! its time is over (`dns`); a lookup that fails leaves the addresses that are known.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, Semaphore};
 
+use super::dns::{Dns, Found};
 use crate::config::publish::{Answer, Board, Question};
 
-/// Seconds between two lookups of a name that is in use.
-pub const REFRESH_S: u64 = 30;
+/// Seconds until a name is looked up again that could not be.
+pub const FAILED_S: u64 = 5;
+/// Between two looks which names are due.
+const LOOK: Duration = Duration::from_millis(250);
 /// Seconds that a broker's name is looked up again after a core asked for it last.
 pub const ASKED_KEPT_S: u64 = 600;
 /// Lookups at once; further ones wait.
@@ -24,8 +27,8 @@ struct Entry {
     addresses: Vec<IpAddr>,
     /// Why the last lookup gave nothing.
     error: Option<String>,
-    /// When the last lookup ended; `None`: none has.
-    looked: Option<Instant>,
+    /// Until when the last lookup's result holds, or the running lookup may take; `None`: no lookup has ended.
+    due: Option<Instant>,
     /// When a core asked for it last.
     asked: Option<Instant>,
     /// The configuration names it.
@@ -46,6 +49,7 @@ struct Inner {
     lookups: Semaphore,
     timeout: Duration,
     hosts: BTreeMap<String, String>,
+    dns: Dns,
 }
 
 /// All names that the process knows. Clones share one book.
@@ -54,13 +58,14 @@ pub struct Names(Arc<Inner>);
 
 impl Names {
     /// An empty book. `hosts` is `tollgate.hosts`; a lookup that takes longer than `timeout_ms` has failed.
-    pub fn new(hosts: BTreeMap<String, String>, timeout_ms: u64) -> Self {
+    pub fn new(hosts: BTreeMap<String, String>, timeout_ms: u64, dns: Dns) -> Self {
         Self(Arc::new(Inner {
             book: Mutex::default(),
             changed: Notify::new(),
             lookups: Semaphore::new(LOOKUPS_AT_ONCE),
             timeout: Duration::from_millis(timeout_ms),
             hosts,
+            dns,
         }))
     }
 
@@ -102,7 +107,7 @@ impl Names {
     /// Those of the names that no lookup has been tried for yet.
     pub fn untried(&self, names: &[String]) -> Vec<String> {
         let book = self.book();
-        let untried = |name: &&String| book.entries.get(&name.to_ascii_lowercase()).is_none_or(|e| e.looked.is_none());
+        let untried = |name: &&String| book.entries.get(&name.to_ascii_lowercase()).is_none_or(|e| e.due.is_none());
         names.iter().filter(untried).cloned().collect()
     }
 
@@ -130,21 +135,18 @@ impl Names {
     pub async fn look_up(&self, host: &str) -> Result<Vec<IpAddr>, String> {
         let found = {
             let _permit = self.0.lookups.acquire().await;
-            match tokio::time::timeout(self.0.timeout, tokio::net::lookup_host((host, 0))).await {
-                Ok(Ok(found)) => Ok(in_order(found.map(|address| address.ip()))),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(_) => Err(format!("no answer within {} ms", self.0.timeout.as_millis())),
-            }
+            self.0.dns.look_up(host, self.0.timeout).await
         };
         self.write_down(host, found)
     }
 
     /// Writes what a lookup found into the book.
-    pub(super) fn write_down(&self, host: &str, found: Result<Vec<IpAddr>, String>) -> Result<Vec<IpAddr>, String> {
+    pub(super) fn write_down(&self, host: &str, found: Result<Found, String>) -> Result<Vec<IpAddr>, String> {
         let mut book = self.book();
         let entry = book.entries.entry(host.to_ascii_lowercase()).or_default();
-        entry.looked = Some(Instant::now());
-        let error = match found {
+        let valid = found.as_ref().map_or(Duration::from_secs(FAILED_S), |found| found.valid);
+        entry.due = Some(Instant::now() + valid);
+        let error = match found.map(|found| in_order(found.addresses.into_iter())) {
             Ok(addresses) if !addresses.is_empty() => {
                 entry.error = None;
                 let moved = entry.addresses.is_empty() || in_order(entry.addresses.iter().copied()) != addresses;
@@ -169,18 +171,28 @@ impl Names {
         if entry.addresses.is_empty() { Err(error) } else { Ok(entry.addresses.clone()) }
     }
 
-    /// Looks every name that is in use up again, for ever.
+    /// Looks every name that is in use up again when it is due, for ever.
     pub async fn refresh_forever(self) {
         loop {
-            tokio::time::sleep(Duration::from_secs(REFRESH_S)).await;
-            let kept = Duration::from_secs(ASKED_KEPT_S);
-            let names: Vec<String> = {
-                let mut book = self.book();
-                book.entries.retain(|_, e| e.configured || e.asked.is_some_and(|asked| asked.elapsed() < kept));
-                book.entries.keys().cloned().collect()
-            };
-            self.look_up_all(names, Duration::from_secs(REFRESH_S)).await;
+            tokio::time::sleep(LOOK).await;
+            for name in self.due() {
+                let names = self.clone();
+                tokio::spawn(async move { names.look_up(&name).await });
+            }
         }
+    }
+
+    /// The names that are due, which are not again before their lookup has had its time.
+    fn due(&self) -> Vec<String> {
+        let (now, kept) = (Instant::now(), Duration::from_secs(ASKED_KEPT_S));
+        let mut book = self.book();
+        book.entries.retain(|_, e| e.configured || e.asked.is_some_and(|asked| asked.elapsed() < kept));
+        let due = book.entries.iter_mut().filter(|(_, entry)| entry.due.is_some_and(|due| due <= now));
+        due.map(|(name, entry)| {
+            entry.due = Some(now + 2 * self.0.timeout + LOOK);
+            name.clone()
+        })
+        .collect()
     }
 
     /// Answers a core: the static table first, then digits, then the book if it is fresh, then a lookup.
@@ -193,7 +205,7 @@ impl Names {
             let mut book = self.book();
             let entry = book.entries.entry(host.to_ascii_lowercase()).or_default();
             entry.asked = Some(Instant::now());
-            let fresh = entry.looked.is_some_and(|looked| looked.elapsed() < Duration::from_secs(REFRESH_S));
+            let fresh = entry.due.is_some_and(|due| Instant::now() < due);
             (fresh && entry.error.is_none()).then(|| entry.addresses.clone())
         };
         let addresses = match fresh {
@@ -251,11 +263,16 @@ mod tests {
 
     fn names() -> Names {
         let hosts = [("kafka:9092", "127.0.0.1:19092"), ("kafka", "10.0.0.1:9")];
-        Names::new(hosts.map(|(from, to)| (from.to_owned(), to.to_owned())).into(), 5_000)
+        Names::new(hosts.map(|(from, to)| (from.to_owned(), to.to_owned())).into(), 5_000, Dns::default())
     }
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    /// Good for ever, as far as a test goes.
+    fn found<const N: usize>(addresses: [&str; N]) -> Result<Found, String> {
+        Ok(Found { addresses: addresses.map(ip).to_vec(), valid: Duration::from_secs(600) })
     }
 
     #[test]
@@ -269,13 +286,13 @@ mod tests {
     #[test]
     fn only_a_changed_set_of_a_configured_name_counts_as_a_change() {
         let names = names();
-        let both = vec![ip("10.0.0.1"), ip("10.0.0.2")];
-        names.write_down("a.test", Ok(both.clone())).unwrap();
+        let both = || found(["10.0.0.2", "10.0.0.1"]);
+        names.write_down("a.test", both()).unwrap();
         assert_eq!(names.generation(), 0, "not configured");
         names.configure(&HashSet::from(["A.test".to_owned()]));
-        names.write_down("a.test", Ok(both.clone())).unwrap();
+        names.write_down("a.test", both()).unwrap();
         assert_eq!(names.generation(), 0, "the same set");
-        names.write_down("a.test", Ok(vec![ip("10.0.0.2")])).unwrap();
+        names.write_down("a.test", found(["10.0.0.2"])).unwrap();
         assert_eq!(names.generation(), 1);
         assert_eq!(names.write_down("a.test", Err("gone".into())), Ok(vec![ip("10.0.0.2")]), "old addresses stay");
         assert_eq!((names.generation(), names.known("a.test")), (1, vec![ip("10.0.0.2")]));
@@ -284,9 +301,9 @@ mod tests {
     #[test]
     fn nodes_get_ipv4_where_a_name_has_both() {
         let names = names();
-        names.write_down("a.test", Ok(in_order([ip("::1"), ip("127.0.0.1")].into_iter()))).unwrap();
+        names.write_down("a.test", found(["::1", "127.0.0.1"])).unwrap();
         assert_eq!(names.known("A.TEST"), [ip("127.0.0.1")]);
-        names.write_down("b.test", Ok(vec![ip("::1")])).unwrap();
+        names.write_down("b.test", found(["::1"])).unwrap();
         assert_eq!(names.known("b.test"), [ip("::1")]);
     }
 
@@ -299,6 +316,20 @@ mod tests {
         assert_eq!(names.untried(&["a.test".into()]), Vec::<String>::new(), "a failed try is a try");
         names.configure(&HashSet::new());
         assert_eq!(names.untried(&["a.test".into()]), ["a.test"]);
+    }
+
+    #[test]
+    fn a_name_is_due_when_its_time_is_over_and_then_not_twice() {
+        let names = names();
+        names.configure(&HashSet::from(["a.test".to_owned(), "b.test".to_owned(), "c.test".to_owned()]));
+        let past = |addresses| Ok(Found { addresses, valid: Duration::ZERO });
+        names.write_down("a.test", past(vec![ip("10.0.0.1")])).unwrap();
+        names.write_down("b.test", found(["10.0.0.2"])).unwrap();
+        assert_eq!(names.due(), ["a.test"], "c.test is looked up for the first time by whoever configured it");
+        assert!(names.due().is_empty());
+        names.configure(&HashSet::new());
+        names.write_down("a.test", past(vec![ip("10.0.0.1")])).unwrap();
+        assert!(names.due().is_empty(), "nobody uses it any more");
     }
 
     #[tokio::test]

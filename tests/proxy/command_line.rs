@@ -10,7 +10,7 @@ fn file(scratch: &Scratch, taken: &TcpListener, level: &str) -> String {
     let port = taken.local_addr().expect("bound").port();
     let path = scratch.path().join(format!("{level}.yaml"));
     let text = format!(
-        "apisix:\n  node_listen: [{{ip: 127.0.0.1, port: {port}}}]\n  dns_resolver: []\nnginx_config:\n  \
+        "apisix:\n  node_listen: [{{ip: 127.0.0.1, port: {port}}}]\n  data_encryption: {{}}\nnginx_config:\n  \
          error_log_level: {level}\ntollgate:\n  data_dir: {}\n",
         scratch.path().join("data").display()
     );
@@ -40,7 +40,7 @@ fn the_files_log_level_is_followed_unless_the_environment_says_another() {
         let (code, said) = tollgate(&["run", "--config", &file(&scratch, &taken, file_says)], environment);
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains("cannot listen on 127.0.0.1:"), "{said}");
-        assert_eq!(said.contains("apisix.dns_resolver: "), is_warned, "{file_says}, {environment:?}:\n{said}");
+        assert_eq!(said.contains("apisix.data_encryption: "), is_warned, "{file_says}, {environment:?}:\n{said}");
     }
 }
 
@@ -49,6 +49,6 @@ fn check_says_warnings_whatever_the_level_and_finds_the_file_good() {
     let (scratch, taken) = (Scratch::new(), TcpListener::bind("127.0.0.1:0").expect("a free port"));
     let (code, said) = tollgate(&["check", "--config", &file(&scratch, &taken, "emerg")], Some("error"));
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.starts_with("tollgate: warning: ") && said.contains("apisix.dns_resolver: "), "{said}");
+    assert!(said.starts_with("tollgate: warning: ") && said.contains("apisix.data_encryption: "), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
 }

@@ -10,6 +10,7 @@ mod command_line;
 mod conformance;
 mod connections;
 mod crowds;
+mod dns;
 mod errors;
 mod headers;
 mod health;

@@ -1,7 +1,9 @@
 //! `nginx_config.http` and the keys of `apisix` that shape an exchange.
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::HttpConfig;
-use super::tree::Section;
+use super::tree::{Section, shown};
 use crate::config::snapshot::Keepalive;
 use crate::route::Cidr;
 
@@ -30,7 +32,31 @@ pub fn http(http: &Section<'_>, apisix: &Section<'_>) -> HttpConfig {
         show_upstream_status: apisix.flag("show_upstream_status_in_response_header", false),
         delete_uri_tail_slash: apisix.flag("delete_uri_tail_slash", false),
         resolver_timeout_ms: apisix.duration_ms("resolver_timeout", 5_000),
+        dns_servers: dns_servers(apisix),
+        dns_valid_s: Some(apisix.number("dns_resolver_valid", 0..=86_400, 0_u64)).filter(|seconds| *seconds > 0),
     }
+}
+
+/// Addresses of DNS servers, on port 53 unless they say another.
+fn dns_servers(apisix: &Section<'_>) -> Vec<SocketAddr> {
+    let written = apisix.list("dns_resolver").unwrap_or_default();
+    let servers = written.into_iter().filter_map(|(path, value)| {
+        let server = value.as_str().and_then(dns_server);
+        if server.is_none() {
+            apisix.wrong_at(
+                &path,
+                format!("{} is no address of a DNS server: 192.0.2.1, or 192.0.2.1:5353", shown(value)),
+            );
+        }
+        server
+    });
+    servers.collect()
+}
+
+/// A DNS server as the configuration writes it.
+fn dns_server(text: &str) -> Option<SocketAddr> {
+    let bare = || text.trim_matches(['[', ']']).parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 53));
+    text.parse().ok().or_else(bare)
 }
 
 /// Warns about what is taken when it is off and would be missed when it is on.
@@ -52,5 +78,25 @@ fn on_or_off(http: &Section<'_>, key: &str) -> bool {
         Some("on") => true,
         Some("off") => false,
         _ => http.flag(key, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_an_address_with_or_without_a_port() {
+        for (text, found) in [
+            ("1.1.1.1", Some("1.1.1.1:53")),
+            ("127.0.0.1:5353", Some("127.0.0.1:5353")),
+            ("::1", Some("[::1]:53")),
+            ("[::1]", Some("[::1]:53")),
+            ("[::1]:5353", Some("[::1]:5353")),
+            ("dns.example", None),
+            ("", None),
+        ] {
+            assert_eq!(dns_server(text), found.map(|text| text.parse().expect("an address")), "{text}");
+        }
     }
 }

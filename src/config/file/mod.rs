@@ -178,6 +178,10 @@ pub struct HttpConfig {
     pub delete_uri_tail_slash: bool,
     /// `apisix.resolver_timeout`, default 5,000.
     pub resolver_timeout_ms: u64,
+    /// `apisix.dns_resolver`; empty: those of the system.
+    pub dns_servers: Vec<SocketAddr>,
+    /// `apisix.dns_resolver_valid`, in seconds; `None`: as long as each answer says.
+    pub dns_valid_s: Option<u64>,
 }
 
 /// `tollgate:`, what APISIX has no name for.
