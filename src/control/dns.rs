@@ -40,18 +40,20 @@ pub struct Found {
 }
 
 impl Dns {
-    /// Looks a name up.
+    /// Looks a name up within `timeout`: DNS has half of it where the system may be asked afterwards.
     ///
     /// # Errors
     /// Why there is no address, in hickory's or the system's words.
     pub async fn look_up(&self, host: &str, timeout: Duration) -> Result<Found, String> {
         let patience = || format!("no answer within {} ms", timeout.as_millis());
-        let asked = tokio::time::timeout(timeout, self.ask(host, timeout)).await;
+        let is_last = !self.servers.is_empty();
+        let share = if is_last { timeout } else { timeout / 2 };
+        let asked = tokio::time::timeout(share, self.ask(host, share)).await;
         let asked = asked.unwrap_or_else(|_| Err(patience()));
-        if asked.is_ok() || !self.servers.is_empty() {
+        if asked.is_ok() || is_last {
             return asked;
         }
-        match tokio::time::timeout(timeout, tokio::net::lookup_host((host, 0))).await {
+        match tokio::time::timeout(share, tokio::net::lookup_host((host, 0))).await {
             Ok(Ok(found)) => Ok(Found {
                 addresses: found.map(|address| address.ip()).collect(),
                 valid: self.valid.unwrap_or(Duration::from_secs(REFRESH_S)),
@@ -75,9 +77,7 @@ impl Dns {
         let options = builder.options_mut();
         options.use_hosts_file = ResolveHosts::Always;
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        if !self.servers.is_empty() {
-            (options.timeout, options.attempts) = (timeout / ATTEMPTS, ATTEMPTS as usize);
-        }
+        (options.timeout, options.attempts) = (timeout / ATTEMPTS, ATTEMPTS as usize);
         let found = builder.build().lookup_ip(host).await.map_err(|error| error.to_string())?;
         let said = found.valid_until().saturating_duration_since(Instant::now());
         Ok(Found { addresses: found.iter().collect(), valid: self.valid.unwrap_or_else(|| bounded(said)) })

@@ -189,7 +189,7 @@ impl Names {
         book.entries.retain(|_, e| e.configured || e.asked.is_some_and(|asked| asked.elapsed() < kept));
         let due = book.entries.iter_mut().filter(|(_, entry)| entry.due.is_some_and(|due| due <= now));
         due.map(|(name, entry)| {
-            entry.due = Some(now + 2 * self.0.timeout + LOOK);
+            entry.due = Some(now + self.0.timeout + LOOK);
             name.clone()
         })
         .collect()
