@@ -75,13 +75,17 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// Adds a text that is kept in blocks, the last one filled up.
+    /// Adds a text of `len` bytes that is kept in blocks, the last one filled up.
     #[inline]
     pub fn push_blocks(&mut self, blocks: &[Block], len: usize) {
-        let mut left = len;
-        for block in blocks {
-            self.push_some(block, left);
-            left = left.saturating_sub(block::BYTES);
+        let end = self.len.saturating_add(blocks.len() * block::BYTES);
+        match self.bytes.get_mut(self.len..end) {
+            Some(room) => {
+                let (rooms, _) = room.as_chunks_mut();
+                rooms.iter_mut().zip(blocks).for_each(|(room, block)| *room = *block);
+                self.len += len.min(blocks.len() * block::BYTES);
+            }
+            None => self.push(blocks.as_flattened().get(..len).unwrap_or_default()),
         }
     }
 

@@ -120,34 +120,44 @@ fn escaped_from_any(text: &[u8], out: &mut Out<'_>) {
 /// Writes a whole number.
 #[inline]
 pub fn number(value: u64, out: &mut Out<'_>) {
-    match value {
-        ..1_000 => small(value, out),
-        _ => out.push(itoa::Buffer::new().format(value).as_bytes()),
+    match usize::try_from(value).ok().and_then(|at| DIGITS.get(at)) {
+        Some(digits) => small(*digits, value, out),
+        None => out.push(itoa::Buffer::new().format(value).as_bytes()),
     }
 }
 
-/// Writes a number below 1,000: a status, most sizes, the milliseconds of most requests.
+/// The three digits of every number below 1,000, leading zeros with them, and nothing in the fourth place.
+static DIGITS: [[u8; 4]; 1_000] = {
+    let mut all = [[0; 4]; 1_000];
+    let mut value = 0;
+    while value < all.len() {
+        let rest = value as u64;
+        all[value] = [digit(rest / 100), digit(rest / 10), digit(rest), 0];
+        value += 1;
+    }
+    all
+};
+
+/// Writes a number below 1,000, whose `digits` are these: a status, most sizes, the milliseconds of most requests.
 #[inline]
-fn small(value: u64, out: &mut Out<'_>) {
-    let digits = [digit(value / 100), digit(value / 10), digit(value)];
+fn small(digits: [u8; 4], value: u64, out: &mut Out<'_>) {
+    let digits = u64::from(u32::from_le_bytes(digits));
     let len = 1 + usize::from(value >= 10) + usize::from(value >= 100);
-    // The three as the low bytes of a word, those that are not shown shifted out.
-    let word = u64::from_le_bytes([digits[0], digits[1], digits[2], 0, 0, 0, 0, 0]) >> (8 * (3 - len));
-    out.push_some(&block::halves(&word.to_le_bytes(), &[0; 8]), len);
+    // Those that are not shown are shifted out.
+    out.push_some(&block::halves(&(digits >> (8 * (3 - len))).to_le_bytes(), &[0; 8]), len);
 }
 
 /// Writes `thousandths` / 1000 with as few digits after the point as it needs, but at least one: what serialisers write for the same
 /// `f64` (exact up to fifteen digits).
 pub fn thousandths(thousandths: u64, out: &mut Out<'_>) {
     number(thousandths / 1_000, out);
-    let fraction = thousandths % 1_000;
-    let digits = [b'.', digit(fraction / 100), digit(fraction / 10), digit(fraction), 0, 0, 0, 0];
-    let len = match (digits[2], digits[3]) {
+    let [tenth, hundredth, last, _] = DIGITS[(thousandths % 1_000) as usize];
+    let len = match (hundredth, last) {
         (b'0', b'0') => 2,
         (_, b'0') => 3,
         _ => 4,
     };
-    out.push_some(&block::halves(&digits, &[0; 8]), len);
+    out.push_some(&block::halves(&[b'.', tenth, hundredth, last, 0, 0, 0, 0], &[0; 8]), len);
 }
 
 /// The last decimal digit of `value`.
