@@ -6,8 +6,10 @@ use std::ops::{Deref, Range};
 /// Bytes in front of what is received: our head may be so much longer than the upstream's. One that is longer still is sent with a copy of
 /// the body.
 const ROOM_BYTES: usize = 1024;
-/// Bytes that are allocated for one answer's head and the body's beginning.
-pub const INBOX_BYTES: usize = 64 * 1024;
+/// Bytes that are allocated for one answer's head and the body's beginning: head and small body in one read.
+pub const INBOX_BYTES: usize = 16 * 1024;
+/// The most that are allocated where the upstream's last answer was larger: 128 KiB with its head in one read, as long as they are there.
+pub const INBOX_BYTES_MOST: usize = 136 * 1024;
 
 /// See the module. Derefs to the bytes received.
 #[derive(Debug, Default)]
@@ -38,10 +40,13 @@ impl Inbox {
         (self.at, self.is_replaced) = (self.bytes.len(), false);
     }
 
-    /// The memory, to read into behind what is there.
-    pub fn take_to_read(&mut self) -> Vec<u8> {
+    /// The memory, to read into behind what is there, with room for an answer of `expected` bytes.
+    pub fn take_to_read(&mut self, expected: usize) -> Vec<u8> {
+        let wanted = (ROOM_BYTES + expected).clamp(INBOX_BYTES, INBOX_BYTES_MOST);
+        if self.is_empty() && self.bytes.capacity() < wanted {
+            self.bytes = Vec::with_capacity(wanted);
+        }
         if self.bytes.is_empty() {
-            self.bytes.reserve(INBOX_BYTES);
             self.bytes.resize(ROOM_BYTES, 0);
             self.at = ROOM_BYTES;
         }
@@ -93,7 +98,7 @@ mod tests {
 
     fn filled(text: &[u8]) -> Inbox {
         let mut inbox = Inbox::default();
-        let mut bytes = inbox.take_to_read();
+        let mut bytes = inbox.take_to_read(0);
         bytes.extend_from_slice(text);
         inbox.put_back(bytes);
         inbox
@@ -125,11 +130,20 @@ mod tests {
     }
 
     #[test]
+    fn there_is_room_for_what_is_expected_within_bounds() {
+        for (expected, room) in [(0, INBOX_BYTES), (20_000, ROOM_BYTES + 20_000), (1 << 30, INBOX_BYTES_MOST)] {
+            let mut inbox = filled(b"");
+            let bytes = inbox.take_to_read(expected);
+            assert_eq!((bytes.capacity(), bytes.len()), (room, ROOM_BYTES), "{expected}");
+        }
+    }
+
+    #[test]
     fn memory_over_the_bound_is_given_up() {
         let mut inbox = filled(&[7; 3 * INBOX_BYTES]);
         inbox.clear(INBOX_BYTES);
         assert_eq!(inbox.bytes.capacity(), 0);
-        let mut bytes = inbox.take_to_read();
+        let mut bytes = inbox.take_to_read(0);
         bytes.push(b'!');
         inbox.put_back(bytes);
         assert_eq!(&inbox[..], b"!");

@@ -30,6 +30,8 @@ pub struct UpstreamState {
     pub key_missing_said_ms: Cell<Option<u64>>,
     /// When it was last said why a handshake with a node failed; the core's clock, in ms.
     pub tls_failure_said_ms: Cell<Option<u64>>,
+    /// Bytes of the last answer whose length was known, the head with it.
+    pub answer_bytes: Cell<usize>,
     /// Idle connections, in the order of `nodes`.
     pub pools: Vec<Rc<NodePool>>,
     /// `$upstream_addr` of each node.
@@ -170,6 +172,7 @@ fn upstream_state(core: &Core, spec: &UpstreamSpec, nodes: &Arc<NodeSet>, watch:
         balancer: RefCell::new(Balancer::new(spec.balancing, core.index as u64)),
         key_missing_said_ms: Cell::new(None),
         tls_failure_said_ms: Cell::new(None),
+        answer_bytes: Cell::new(0),
         pools: nodes.nodes().iter().map(|node| core.pools.of(&target(&node.address), spec.tls.as_ref())).collect(),
         address_texts: nodes.nodes().iter().map(|node| node.address.to_string()).collect(),
         authorities: nodes.nodes().iter().map(|node| authority(&node.host, node.port, spec.scheme)).collect(),

@@ -6,7 +6,7 @@ use super::balance::{self, Under};
 use super::connection::{After, Client};
 use super::core::Core;
 use super::exchange::answer;
-use super::inbox::INBOX_BYTES;
+use super::inbox::INBOX_BYTES_MOST;
 use super::live::{Live, UpstreamState};
 use super::pool::UpstreamConnection;
 use super::scratch::{Facts, Scratch};
@@ -20,6 +20,7 @@ use crate::http::host;
 use crate::http::policy::{self, Forward, HostHeader, Upgrade};
 use crate::http::reply::{CLIENT_GONE, status_of, status_without_node};
 use crate::http::request::BodyLength;
+use crate::http::response::ResponseBody;
 use crate::kafka::tls::server_name;
 use crate::upstream::health::Ended;
 use crate::upstream::{Attempt, SentBody, Verdict, after_fault, may_be_followed, tries_allowed};
@@ -177,9 +178,14 @@ async fn attempt(
     write_head(core, client, scratch, plan, node);
     let mut course = Course::new(plan.route.timeouts, began);
     course.may_switch = plan.route.enable_websocket && scratch.request.asks_websocket(&client.input);
+    course.expected = plan.state.answer_bytes.get();
     let done = transfer(core, client, scratch, &mut upstream, &course).await;
     scratch.facts.response_ns = Some(core.clock.mono().ns_since(began));
     let (after, reusable) = done?;
+    if let ResponseBody::Length(length) = scratch.response.body {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        plan.state.answer_bytes.set(length.saturating_add(scratch.response.len));
+    }
     if let Some(under) = &mut under {
         under.answered(scratch.facts.header_ns);
     }
@@ -200,7 +206,7 @@ fn begin(core: &Core, scratch: &mut Scratch, plan: &Plan<'_>, node: usize) {
     }
     facts.node = Some(node);
     facts.has_upstream_head = false;
-    scratch.upstream_in.clear(INBOX_BYTES);
+    scratch.upstream_in.clear(INBOX_BYTES_MOST);
 }
 
 /// Who a node is to be under TLS: the host that is sent to it, without port and brackets (as nginx's `proxy_ssl_name $host`); the node's own

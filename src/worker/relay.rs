@@ -208,7 +208,7 @@ impl Download<'_> {
     /// # Errors
     /// The upstream closed, or did not answer in time.
     pub async fn read_head_bytes(&mut self, into: &mut Inbox) -> Result<(), Fault> {
-        let (received, filled) = self.receive(into.take_to_read(), usize::MAX).await;
+        let (received, filled) = self.receive(into.take_to_read(self.course.expected), usize::MAX).await;
         into.put_back(filled);
         match received? {
             0 => Err(Fault::new(Side::Upstream, Kind::Closed)),

@@ -59,6 +59,8 @@ pub struct Course {
     pub timeouts: Timeouts,
     /// The request went out as a WebSocket handshake: 101 is an answer.
     pub may_switch: bool,
+    /// Bytes that the answer will have, if it is like the upstream's last one.
+    pub expected: usize,
     began: Mono,
     /// Part of an answer went to the client.
     head_sent: Cell<bool>,
@@ -82,6 +84,7 @@ impl Course {
         Self {
             timeouts,
             may_switch: false,
+            expected: 0,
             began,
             head_sent: Cell::new(false),
             interim_sent: Cell::new(false),
