@@ -21,6 +21,7 @@ use std::time::Duration;
 use clap::Parser;
 use monoio::net::TcpListener;
 use tollgate::io::driver::{self, Driver};
+use tollgate::io::process;
 
 use self::proxy::Proxy;
 use self::recorder::Recorder;
@@ -64,6 +65,9 @@ fn main() -> ExitCode {
             eprintln!("no handler for signal {signal}: {error}");
             return ExitCode::FAILURE;
         }
+    }
+    if let Err(error) = process::raise_open_files() {
+        eprintln!("the limit of open files could not be raised: {error}");
     }
     let on = driver::probe().unwrap_or_else(|why| {
         eprintln!("{why}; using epoll");

@@ -24,7 +24,7 @@ use crate::entry::{Entry, Times};
 use crate::recorder::Recorder;
 
 /// Kept upstream connections, at most.
-const KEPT: usize = 1_024;
+const KEPT: usize = 4_096;
 
 /// Fields of one hop that stand by their own name (RFC 9110, 7.6.1).
 const OF_ONE_HOP: [&str; 2] = ["keep-alive", "proxy-connection"];
