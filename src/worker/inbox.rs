@@ -66,9 +66,10 @@ impl Inbox {
         self.bytes = bytes;
     }
 
-    /// Drops the first `count` bytes received: an interim head.
+    /// Drops the first `count` bytes received: an interim head. What follows takes their place, so that no number of them takes more memory.
     pub fn skip(&mut self, count: usize) {
-        self.at = self.bytes.len().min(self.at + count);
+        let end = self.bytes.len().min(self.at + count);
+        self.bytes.drain(self.at..end);
     }
 
     /// Puts `ours` in place of the first `len` bytes received, so that it ends where they ended, and keeps those apart. Gives the place of
@@ -136,6 +137,21 @@ mod tests {
             let bytes = inbox.take_to_read(expected);
             assert_eq!((bytes.capacity(), bytes.len()), (room, ROOM_BYTES), "{expected}");
         }
+    }
+
+    #[test]
+    fn any_number_of_interim_heads_takes_the_memory_of_one() {
+        let mut inbox = filled(b"");
+        for _ in 0..1_000 {
+            let mut bytes = inbox.take_to_read(0);
+            bytes.extend_from_slice(&[b'i'; 100]);
+            bytes.extend_from_slice(b"half");
+            inbox.put_back(bytes);
+            inbox.skip(100);
+            assert_eq!(&inbox[..], b"half");
+            inbox.skip(4);
+        }
+        assert_eq!(inbox.bytes.capacity(), INBOX_BYTES);
     }
 
     #[test]

@@ -41,7 +41,9 @@ fn upstream(body: &'static str) -> SocketAddr {
 
 /// One request and its answer; only to be used with answers that end with `end`.
 fn ask(client: &mut TcpStream, end: &str) {
-    client.write_all(b"GET /some/path?a=1 HTTP/1.1\r\nHost: shop.test\r\nUser-Agent: test\r\n\r\n").expect("it is there");
+    client
+        .write_all(b"GET /some/path?a=1 HTTP/1.1\r\nHost: shop.test\r\nUser-Agent: test\r\n\r\n")
+        .expect("it is there");
     let (mut answer, mut at) = ([0; 4096], 0);
     while !answer[..at].ends_with(end.as_bytes()) {
         let count = client.read(&mut answer[at..]).expect("an answer");
@@ -53,7 +55,8 @@ fn ask(client: &mut TcpStream, end: &str) {
 
 /// What the core asks for while `COUNTED` requests pass on a route with these plugins, and how long they took.
 fn counted(plugins: &Value) -> (usize, Duration) {
-    let (dir, up) = (std::env::temp_dir().join(format!("tollgate-allocations-{}", std::process::id())), upstream("hello"));
+    let (dir, up) =
+        (std::env::temp_dir().join(format!("tollgate-allocations-{}", std::process::id())), upstream("hello"));
     std::fs::create_dir_all(&dir).expect("a directory for what is temporary");
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port").local_addr().expect("bound");
     let config = json!({
@@ -98,5 +101,8 @@ fn a_keep_alive_request_allocates_nothing_and_a_record_only_for_its_batch() {
     // What is left is the core's tick, ten times a second, and the timer of each.
     assert!(without < 100, "{without} allocations in {COUNTED} requests");
     // A batch that is sent asks once or twice: never a request for itself.
-    assert!(with < 100 + 3 * batches && with < COUNTED / 2, "{with} allocations in {COUNTED} requests, {batches} batches");
+    assert!(
+        with < 100 + 3 * batches && with < COUNTED / 2,
+        "{with} allocations in {COUNTED} requests, {batches} batches"
+    );
 }
