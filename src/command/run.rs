@@ -79,6 +79,7 @@ pub struct Gateway {
 /// # Errors
 /// One line for everything that stands in the way; nothing listens then.
 pub fn start(config: FileConfig, file: &Path) -> Result<Gateway, Vec<String>> {
+    process::prefer_small_pages();
     let (driver, remark) = choose_driver(config.tollgate.driver, driver::probe()).map_err(|line| vec![line])?;
     remark.iter().for_each(|line| log::warn!("{line}"));
     let count = worker_count(config.workers);

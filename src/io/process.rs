@@ -16,6 +16,13 @@ pub fn open_files() -> io::Result<(u64, u64)> {
     }
 }
 
+/// Memory from here on comes in pages of 4 KiB, not in huge ones where the allocator asks for those: 10,000 idle connections then take 42 MB
+/// in place of 62, at the same CPU (docs/performance.md). False where the kernel knows no such wish; then nothing changes.
+pub fn prefer_small_pages() -> bool {
+    // SAFETY: PR_SET_THP_DISABLE with these arguments changes a flag of this process and touches no memory of ours.
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0 }
+}
+
 /// Raises the soft limit of open files to the hard one and gives it.
 ///
 /// # Errors
