@@ -37,6 +37,9 @@ pub const ALL: &[Case] = &[
     ("request_rewritten_curl", SOME, |count| heads::request_rewritten(CURL, count)),
     ("request_rewritten_browser", SOME, |count| heads::request_rewritten(BROWSER, count)),
     ("response_rewritten", SOME, |count| heads::response_rewritten(RESPONSE, count)),
+    ("request_recalled_curl", SOME, |count| heads::request_recalled(CURL, count)),
+    ("request_recalled_browser", SOME, |count| heads::request_recalled(BROWSER, count)),
+    ("response_recalled", SOME, |count| heads::response_recalled(RESPONSE, count)),
     ("route_exact_of_1000", MANY, |count| route("/service-{}/get", count)),
     ("route_prefix_of_1000", MANY, |count| route("/area-{}/some/where/deep", count)),
     ("entry_default", SOME, |count| entry(None, None, count)),
@@ -192,7 +195,7 @@ fn exchange<'a>(
     route: &'a RouteNames,
     gateway: &'a GatewayNames,
 ) -> Exchange<'a> {
-    let received = Head { fields: &response.fields, bytes: RESPONSE };
+    let received = Head::new(&response.fields, RESPONSE);
     let wall = Wall { unix_us: 1_699_596_164_550_123, utc_offset_min: 60 };
     Exchange {
         request: RequestView {
@@ -203,7 +206,7 @@ fn exchange<'a>(
             args: b"a=1",
             protocol: b"HTTP/1.1",
             host: request.host.of(CURL),
-            head: Head { fields: &request.fields, bytes: CURL },
+            head: Head::new(&request.fields, CURL),
             forwarded: Forwarded::default(),
             size_bytes: CURL.len() as u64,
             body: None,

@@ -1,4 +1,4 @@
-//! Heads on their way out: what is parsed once is written anew for the other side.
+//! Heads on their way out: what is parsed once is written anew for the other side. And both ways of one that came before.
 
 use std::hint::black_box;
 
@@ -6,10 +6,12 @@ use tollgate::http::fields::Fields;
 use tollgate::http::limits::HeadLimits;
 use tollgate::http::message::{Method, Version};
 use tollgate::http::policy::{
-    Forward, HostHeader, Peer, PeerTrust, Respond, Upgrade, forwarded, frame_response, write_request, write_response,
+    Forward, HostHeader, Peer, PeerTrust, Respond, ResponseFraming, Upgrade, forwarded, frame_response,
+    write_recalled_request, write_recalled_response, write_request, write_response,
 };
-use tollgate::http::request::{RequestHead, parse_request};
-use tollgate::http::response::{Asked, ResponseHead, parse_response};
+use tollgate::http::recall::{Recall, Recalled};
+use tollgate::http::request::{RequestHead, parse_request, recall_request};
+use tollgate::http::response::{Asked, ResponseHead, parse_response, recall_response};
 
 /// What goes upstream, the forwarding fields included.
 pub fn request_rewritten(bytes: &[u8], count: u64) {
@@ -32,6 +34,57 @@ pub fn request_rewritten(bytes: &[u8], count: u64) {
     }
 }
 
+/// Read and written where the same lines came before.
+pub fn request_recalled(bytes: &[u8], count: u64) {
+    let (mut recall, mut recalled) = (Recall::default(), Recalled::default());
+    let (mut head, limits) = (RequestHead::default(), HeadLimits::default());
+    let peer = Peer { remote_addr: b"192.168.17.33", scheme: b"http", port: b"9080", trust: PeerTrust::Unconfigured };
+    let mut out = Vec::with_capacity(16 * 1024);
+    for _ in 0..count {
+        out.clear();
+        head.clear();
+        let parsed = recall_request(black_box(bytes), &limits, &mut head, &mut recall, &mut recalled);
+        assert!(parsed.is_ok());
+        let forward = Forward {
+            host: HostHeader::Pass { fallback: b"10.0.0.17:8080" },
+            peer,
+            forwarded: forwarded(bytes, &head, &peer),
+            upgrade: Upgrade::Drop,
+            target: None,
+            via: Some(b"tollgate"),
+        };
+        write_recalled_request(&mut out, bytes, &head, &forward, &recalled);
+        assert!(black_box(&out).len() > 100);
+    }
+}
+
+/// The same towards the client.
+pub fn response_recalled(bytes: &[u8], count: u64) {
+    let (mut recall, mut recalled) = (Recall::default(), Recalled::default());
+    let (mut head, limits) = (ResponseHead::default(), HeadLimits::default());
+    let asked = Asked { method: Method::Get, upgrade: false };
+    let (mut out, mut sent) = (Vec::with_capacity(16 * 1024), Fields::default());
+    for _ in 0..count {
+        out.clear();
+        head.clear();
+        let parsed = recall_response(black_box(bytes), &limits, asked, &mut head, &mut recall, &mut recalled);
+        assert!(parsed.is_ok());
+        let framing = frame_response(&head, Version::Http11, true, false);
+        write_recalled_response(&mut out, bytes, &head, &respond(framing), &mut sent, &recalled);
+        assert!(black_box(&out).len() > 100);
+    }
+}
+
+const fn respond(framing: ResponseFraming) -> Respond<'static> {
+    Respond {
+        server: b"Tollgate/0.1.0",
+        date: b"Tue, 15 Nov 1994 08:12:31 GMT",
+        upstream_status: None,
+        framing,
+        via: Some(b"1.1 tollgate"),
+    }
+}
+
 /// What goes to the client.
 pub fn response_rewritten(bytes: &[u8], count: u64) {
     let mut head = ResponseHead::default();
@@ -40,13 +93,7 @@ pub fn response_rewritten(bytes: &[u8], count: u64) {
     let (mut out, mut sent) = (Vec::with_capacity(16 * 1024), Fields::default());
     for _ in 0..count {
         out.clear();
-        let respond = Respond {
-            server: b"Tollgate/0.1.0",
-            date: b"Tue, 15 Nov 1994 08:12:31 GMT",
-            upstream_status: None,
-            framing: frame_response(&head, Version::Http11, true, false),
-            via: Some(b"1.1 tollgate"),
-        };
+        let respond = respond(frame_response(&head, Version::Http11, true, false));
         write_response(&mut out, black_box(bytes), &head, &respond, &mut sent);
         assert!(black_box(&out).len() > 100);
     }

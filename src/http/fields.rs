@@ -21,6 +21,12 @@ impl Span {
         bytes.get(start..start + self.len as usize).unwrap_or_default()
     }
 
+    /// The same stretch where everything lies `by` bytes further on; `by` may have wrapped.
+    #[must_use]
+    pub const fn moved(self, by: u32) -> Self {
+        Self { start: self.start.wrapping_add(by), len: self.len }
+    }
+
     /// True if nothing lies in it.
     pub const fn is_empty(self) -> bool {
         self.len == 0
@@ -56,6 +62,13 @@ impl Fields {
     /// Adds a line at the end.
     pub fn push(&mut self, field: Field) {
         self.list.push(field);
+    }
+
+    /// The lines of `other` instead, each `by` bytes further on.
+    pub fn copy_from(&mut self, other: &Self, by: u32) {
+        self.list.clear();
+        let moved = |field: &Field| Field { name: field.name.moved(by), value: field.value.moved(by) };
+        self.list.extend(other.list.iter().map(moved));
     }
 
     /// How many lines there are.

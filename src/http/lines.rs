@@ -31,6 +31,11 @@ pub(super) enum Line {
 }
 
 impl Progress {
+    /// A whole head was read up to here.
+    pub const fn read_to(at: usize) -> Self {
+        Self { at, searched: at, in_fields: true }
+    }
+
     /// The next line, if it ends before `limit` (an offset into `bytes`).
     pub fn line(&mut self, bytes: &[u8], limit: usize) -> Result<Line, Reject> {
         let end = bytes.len().min(limit);

@@ -10,6 +10,7 @@ pub mod message;
 pub mod policy;
 #[doc(hidden)]
 pub mod reads;
+pub mod recall;
 pub mod recode;
 pub mod reply;
 pub mod request;

@@ -4,7 +4,8 @@
 use super::fields::Fields;
 use super::limits::HeadLimits;
 use super::message::{Parsed, Version};
-use super::request::{BodyLength, RequestHead, TargetForm, parse_request};
+use super::recall::{Recall, Recalled};
+use super::request::{BodyLength, RequestHead, TargetForm, parse_request, recall_request};
 use super::response::{ResponseBody, ResponseHead};
 use super::syntax::list;
 use super::write::HeadWriter;
@@ -114,7 +115,39 @@ pub struct Forward<'a> {
 pub fn write_request(out: &mut Vec<u8>, bytes: &[u8], head: &RequestHead, forward: &Forward<'_>) {
     let mut writer = HeadWriter { out, sent: None };
     request_line(&mut writer, bytes, head, forward);
-    identity_lines(&mut writer, bytes, head, forward);
+    address_lines(&mut writer, bytes, head, forward);
+    request_rest(&mut writer, bytes, head, forward);
+}
+
+/// As [`write_request`]. What was written for the same lines before is written again, but for the lines about addresses.
+pub fn write_recalled_request(
+    out: &mut Vec<u8>,
+    bytes: &[u8],
+    head: &RequestHead,
+    forward: &Forward<'_>,
+    recalled: &Recalled<RequestHead>,
+) {
+    let mut writer = HeadWriter { out, sent: None };
+    request_line(&mut writer, bytes, head, forward);
+    address_lines(&mut writer, bytes, head, forward);
+    let Some(known) = recalled.known().filter(|_| head.version == Version::Http11) else {
+        return request_rest(&mut writer, bytes, head, forward);
+    };
+    // Beside the field lines. `forward.forwarded` follows from them and from these.
+    let peer = forward.peer;
+    let flags = [peer.trust as u8, forward.upgrade as u8, u8::from(forward.via.is_some())];
+    let given = [peer.scheme, peer.port, forward.via.unwrap_or_default(), &flags];
+    let serial = known.write(given, writer.out, None).or_else(|| {
+        let start = writer.out.len();
+        request_rest(&mut writer, bytes, head, forward);
+        known.keep(given, &writer.out[start..], None)
+    });
+    recalled.wrote(serial);
+}
+
+/// What stands behind the lines about addresses.
+fn request_rest(writer: &mut HeadWriter<'_>, bytes: &[u8], head: &RequestHead, forward: &Forward<'_>) {
+    forwarded_lines(writer, forward);
     match head.body {
         BodyLength::None => {}
         BodyLength::Length(length) => writer.number(b"Content-Length: ", length),
@@ -140,7 +173,7 @@ pub fn write_request(out: &mut Vec<u8>, bytes: &[u8], head: &RequestHead, forwar
             writer.pass(bytes, *field);
         }
     }
-    write_via(&mut writer, head.version, forward.via);
+    write_via(writer, head.version, forward.via);
     writer.end();
 }
 
@@ -163,8 +196,8 @@ fn request_line(writer: &mut HeadWriter<'_>, bytes: &[u8], head: &RequestHead, f
     out.extend_from_slice(b" HTTP/1.1\r\n");
 }
 
-/// Host, X-Real-IP and X-Forwarded-*.
-fn identity_lines(writer: &mut HeadWriter<'_>, bytes: &[u8], head: &RequestHead, forward: &Forward<'_>) {
+/// Host, X-Real-IP and X-Forwarded-For.
+fn address_lines(writer: &mut HeadWriter<'_>, bytes: &[u8], head: &RequestHead, forward: &Forward<'_>) {
     let host = match forward.host {
         HostHeader::Set(host) => host,
         HostHeader::Pass { fallback } if head.authority.is_empty() => fallback,
@@ -181,6 +214,10 @@ fn identity_lines(writer: &mut HeadWriter<'_>, bytes: &[u8], head: &RequestHead,
     }
     writer.out.extend_from_slice(forward.peer.remote_addr);
     writer.out.extend_from_slice(b"\r\n");
+}
+
+/// X-Forwarded-Proto, -Host and -Port.
+fn forwarded_lines(writer: &mut HeadWriter<'_>, forward: &Forward<'_>) {
     writer.line(b"X-Forwarded-Proto: ", forward.forwarded.proto);
     if !forward.forwarded.host.is_empty() {
         writer.line(b"X-Forwarded-Host: ", forward.forwarded.host);
@@ -323,6 +360,45 @@ pub struct Respond<'a> {
 /// Appends the final head (or a 101) that goes to the client. `out` is empty before; `sent` is cleared and then holds every
 /// line as positions in `out`, for the log.
 pub fn write_response(out: &mut Vec<u8>, bytes: &[u8], head: &ResponseHead, respond: &Respond<'_>, sent: &mut Fields) {
+    write_final(out, bytes, head, respond, sent);
+}
+
+/// As [`write_response`]. What was written for the same head before is written again, unless it had our Date in it.
+pub fn write_recalled_response(
+    out: &mut Vec<u8>,
+    bytes: &[u8],
+    head: &ResponseHead,
+    respond: &Respond<'_>,
+    sent: &mut Fields,
+    recalled: &Recalled<ResponseHead>,
+) {
+    // A 101's Upgrade line depends on what was asked.
+    let known = recalled.known().filter(|_| out.is_empty() && head.status >= 200);
+    let Some(known) = known else {
+        write_final(out, bytes, head, respond, sent);
+        return;
+    };
+    let ResponseFraming { body, keep_alive } = respond.framing;
+    let (kind, length) = match body {
+        SentBody::None => (0, 0),
+        SentBody::Length(length) => (1, length),
+        SentBody::Chunked => (2, 0),
+        SentBody::Close => (3, 0),
+    };
+    let flags =
+        [kind, u8::from(keep_alive), u8::from(respond.via.is_some()), u8::from(respond.upstream_status.is_some())];
+    let length = length.to_le_bytes();
+    let status = respond.upstream_status.unwrap_or_default();
+    let given = [respond.server, respond.via.unwrap_or_default(), status, &length, &flags];
+    let serial = known.write(given, out, Some(sent)).or_else(|| {
+        let dated = write_final(out, bytes, head, respond, sent);
+        if dated { known.keep(given, out, Some(sent)) } else { None }
+    });
+    recalled.wrote(serial);
+}
+
+/// True if the upstream's Date is in it, and not ours.
+fn write_final(out: &mut Vec<u8>, bytes: &[u8], head: &ResponseHead, respond: &Respond<'_>, sent: &mut Fields) -> bool {
     sent.clear();
     let mut writer = HeadWriter { out, sent: Some(sent) };
     writer.status_line(head.status, head.reason.of(bytes));
@@ -344,6 +420,7 @@ pub fn write_response(out: &mut Vec<u8>, bytes: &[u8], head: &ResponseHead, resp
     write_via(&mut writer, head.version, respond.via);
     framing_lines(&mut writer, bytes, head, respond.framing);
     writer.end();
+    dated
 }
 
 const UPSTREAM_STATUS: &[u8] = b"X-APISIX-Upstream-Status";
@@ -401,6 +478,7 @@ pub fn fuzz_forward(bytes: &[u8]) {
     let mut out = Vec::new();
     let forward = Forward { host, peer, forwarded, upgrade: Upgrade::WebSocket, target: None, via: None };
     write_request(&mut out, bytes, &head, &forward);
+    fuzz_recalled(bytes, &forward, &out);
     // Our own lines may carry a full head over the limits; nothing else may fail.
     let roomy = HeadLimits { head_bytes: limits.head_bytes * 2, header_count: limits.header_count + 16, ..limits };
     let mut again = RequestHead::default();
@@ -411,6 +489,20 @@ pub fn fuzz_forward(bytes: &[u8]) {
     assert!(head.form == TargetForm::Asterisk || again.path.of(&out) == head.path.of(bytes));
     assert!(head.authority.is_empty() || again.authority.of(&out) == head.authority.of(bytes));
     assert!(again.upgrade.is_none() || again.asks_websocket(&out));
+}
+
+/// Also where the same lines went upstream before, from another client, the same is written.
+fn fuzz_recalled(bytes: &[u8], forward: &Forward<'_>, expected: &[u8]) {
+    let (mut recall, mut recalled) = (Recall::default(), Recalled::default());
+    for remote_addr in [b"10.0.0.8", b"10.0.0.7", b"10.0.0.6", b"10.0.0.9", b"10.0.0.9"] {
+        let mut head = RequestHead::default();
+        let parsed = recall_request(bytes, &HeadLimits::default(), &mut head, &mut recall, &mut recalled);
+        assert_eq!(parsed, Ok(Parsed::Complete));
+        let forward = Forward { peer: Peer { remote_addr, ..forward.peer }, ..*forward };
+        let mut out = Vec::new();
+        write_recalled_request(&mut out, bytes, &head, &forward, &recalled);
+        assert!(remote_addr != b"10.0.0.9" || out == expected);
+    }
 }
 
 #[cfg(test)]

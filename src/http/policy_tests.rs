@@ -1,9 +1,11 @@
 //! Cases of `http::policy`, table by table.
 
+use std::cell::RefCell;
+
 use super::*;
 use crate::http::limits::HeadLimits;
 use crate::http::message::Method;
-use crate::http::response::{Asked, parse_response};
+use crate::http::response::{Asked, parse_response, recall_response};
 
 const PEER: Peer<'static> =
     Peer { remote_addr: b"10.0.0.9", scheme: b"http", port: b"9080", trust: PeerTrust::Unconfigured };
@@ -37,10 +39,39 @@ fn forwarded_head(text: &str, way: &Way) -> String {
     let Way { peer, host, upgrade, target, via } = *way;
     let mut out = Vec::new();
     write_request(&mut out, bytes, &head, &Forward { host, peer, forwarded, upgrade, target, via });
+    for other in [Upgrade::WebSocket, upgrade, upgrade] {
+        recalled_head(bytes, &Forward { host, peer, forwarded, upgrade: other, target, via });
+        let again = recalled_head(bytes, &Forward { host, peer, forwarded, upgrade, target, via });
+        assert_eq!(again.escape_ascii().to_string(), out.escape_ascii().to_string());
+    }
     let written = String::from_utf8(out).unwrap();
     let again = request(&written);
     assert_eq!((again.body, again.len, again.keep_alive), (head.body, written.len(), true), "{written}");
     written
+}
+
+thread_local! {
+    static REQUESTS: RefCell<Recall<RequestHead>> = RefCell::default();
+    static RESPONSES: RefCell<Recall<ResponseHead>> = RefCell::default();
+}
+
+/// The same where the lines came before: by another client, for another upgrade, behind another request line.
+fn recalled_head(bytes: &[u8], forward: &Forward<'_>) -> Vec<u8> {
+    let limits = HeadLimits::default();
+    let mut recalled = Recalled::default();
+    for _ in 0..3 {
+        let mut head = RequestHead::default();
+        REQUESTS.with_borrow_mut(|recall| recall_request(bytes, &limits, &mut head, recall, &mut recalled)).unwrap();
+    }
+    let mut head = RequestHead::default();
+    REQUESTS.with_borrow_mut(|recall| recall_request(bytes, &limits, &mut head, recall, &mut recalled)).unwrap();
+    assert_eq!(
+        recalled.known().is_some(),
+        head.form == TargetForm::Origin && head.max_forwards.is_none() && !head.fields.is_empty()
+    );
+    let mut out = Vec::new();
+    write_recalled_request(&mut out, bytes, &head, forward, &recalled);
+    out
 }
 
 fn lines(written: &str) -> Vec<&str> {
@@ -198,6 +229,22 @@ fn response(text: &str, asked: Asked) -> ResponseHead {
     head
 }
 
+/// What is sent where the same head came before.
+fn recalled_answer(bytes: &[u8], asked: Asked, respond: &Respond<'_>) -> (Vec<u8>, Fields) {
+    let limits = HeadLimits::default();
+    let (mut recalled, mut head) = (Recalled::default(), ResponseHead::default());
+    for _ in 0..4 {
+        head.clear();
+        RESPONSES
+            .with_borrow_mut(|recall| recall_response(bytes, &limits, asked, &mut head, recall, &mut recalled))
+            .unwrap();
+    }
+    assert!(recalled.known().is_some());
+    let (mut out, mut sent) = (Vec::new(), Fields::default());
+    write_recalled_response(&mut out, bytes, &head, respond, &mut sent, &recalled);
+    (out, sent)
+}
+
 const GET: Asked = Asked { method: Method::Get, upgrade: false };
 const HEAD: Asked = Asked { method: Method::Head, upgrade: false };
 
@@ -208,6 +255,13 @@ fn answered(text: &str, asked: Asked, version: Version, upstream_status: Option<
     let respond = Respond { server: b"APISIX", date: b"D", upstream_status, framing, via: None };
     let (mut out, mut sent) = (Vec::new(), Fields::default());
     write_response(&mut out, text.as_bytes(), &head, &respond, &mut sent);
+    for keep_alive in [false, true, true] {
+        let other = Respond { framing: ResponseFraming { keep_alive, ..framing }, date: b"later", ..respond };
+        recalled_answer(text.as_bytes(), asked, &other);
+        let (recalled, places) = recalled_answer(text.as_bytes(), asked, &respond);
+        assert_eq!(String::from_utf8_lossy(&recalled), String::from_utf8_lossy(&out));
+        assert_eq!(places.as_slice(), sent.as_slice());
+    }
     let again = response(std::str::from_utf8(&out).unwrap(), asked);
     assert_eq!(again.len, out.len());
     assert_eq!(again.fields.as_slice(), sent.as_slice(), "sent names every line where it lies");

@@ -9,6 +9,7 @@ use super::limits::{HeadLimits, METHOD_BYTES};
 use super::lines::{Framing, Known, Line, Progress, field, known, run};
 use super::message::{Method, Parsed, Reject, Version};
 use super::reads::reads;
+use super::recall::{Look, Recall, Recalled};
 use super::syntax::{MAX_BODY_BYTES, content_length, is_field_value, is_target, is_token, is_token_byte, trim};
 use crate::base::block;
 
@@ -81,6 +82,8 @@ pub struct RequestHead {
     has_host: bool,
     expects: bool,
     expects_other: bool,
+    /// Where the field lines began, in a head that is kept to be recalled.
+    fields_at: usize,
 }
 
 impl RequestHead {
@@ -89,6 +92,26 @@ impl RequestHead {
         let mut fields = std::mem::take(&mut self.fields);
         fields.clear();
         *self = Self { fields, ..Self::default() };
+    }
+
+    /// Takes over what the field lines of `other` said, which are the same bytes as those that begin at `progress.at`. False, and nothing is
+    /// done, if they are too many or too long for this head.
+    fn adopt(&mut self, other: &Self, limits: &HeadLimits) -> bool {
+        let at = self.progress.at;
+        let end = at + (other.len - other.fields_at);
+        if end > limits.head_bytes || other.fields.len() > limits.header_count {
+            return false;
+        }
+        let by = (at as u32).wrapping_sub(other.fields_at as u32);
+        self.fields.copy_from(&other.fields, by);
+        self.framing = Framing { upgrade: other.framing.upgrade.map(|value| value.moved(by)), ..other.framing };
+        (self.has_host, self.expects, self.expects_other) = (other.has_host, other.expects, other.expects_other);
+        if other.has_host {
+            (self.authority, self.host) = (other.authority.moved(by), other.host.moved(by));
+            self.host_port = other.host_port;
+        }
+        (self.progress, self.len) = (Progress::read_to(end), end);
+        true
     }
 
     /// True if the client asks for a WebSocket (RFC 6455 §4.1): the only upgrade that is ever passed on, because another one
@@ -105,6 +128,47 @@ pub fn parse_request(bytes: &[u8], limits: &HeadLimits, head: &mut RequestHead) 
     if !head.progress.in_fields && read_request_line(bytes, limits, head)? == Parsed::Partial {
         return Ok(Parsed::Partial);
     }
+    read_fields(bytes, limits, head)
+}
+
+/// The same, with the help of what came before: field lines that are known, all of them and whole, are not read again.
+pub fn recall_request(
+    bytes: &[u8],
+    limits: &HeadLimits,
+    head: &mut RequestHead,
+    recall: &mut Recall<RequestHead>,
+    recalled: &mut Recalled<RequestHead>,
+) -> Result<Parsed, Reject> {
+    recalled.clear();
+    if head.progress.in_fields {
+        return read_fields(bytes, limits, head);
+    }
+    if read_request_line(bytes, limits, head)? == Parsed::Partial {
+        return Ok(Parsed::Partial);
+    }
+    let at = head.progress.at;
+    // What the lines mean then depends on the request line.
+    if head.form != TargetForm::Origin || matches!(head.method_kind, Method::Trace | Method::Options) {
+        return read_fields(bytes, limits, head);
+    }
+    match recall.look(&bytes[at..]) {
+        Look::Known(known) if head.adopt(&known.head, limits) => {
+            recalled.know(Some(known));
+            conclude(bytes, head)?;
+            Ok(Parsed::Complete)
+        }
+        Look::Unknown(unknown) => {
+            let parsed = read_fields(bytes, limits, head)?;
+            if parsed == Parsed::Complete {
+                recall.note(unknown, &bytes[at..], || RequestHead { fields_at: at, ..head.clone() });
+            }
+            Ok(parsed)
+        }
+        Look::Known(_) | Look::Nothing => read_fields(bytes, limits, head),
+    }
+}
+
+fn read_fields(bytes: &[u8], limits: &HeadLimits, head: &mut RequestHead) -> Result<Parsed, Reject> {
     loop {
         while let Some(field) = head.progress.ordinary_field(bytes, limits.head_bytes) {
             take_field(bytes, field, limits, head)?;
@@ -328,6 +392,7 @@ pub fn fuzz_request(bytes: &[u8]) {
     let mut answers = reads(bytes).map(|end| parse_request(&bytes[..end], &limits, &mut pieces));
     let piecewise = answers.find(|answer| *answer != Ok(Parsed::Partial)).unwrap_or(Ok(Parsed::Partial));
     assert_eq!(answer, piecewise);
+    fuzz_recall(bytes, &limits, answer, &whole);
     // A blank line before the request line is no part of the head.
     assert!(answer != Ok(Parsed::Partial) || bytes.len() <= limits.head_bytes + 4);
     if answer != Ok(Parsed::Complete) {
@@ -343,6 +408,21 @@ pub fn fuzz_request(bytes: &[u8]) {
     }
     let framed = |name| whole.fields.all(bytes, name).count();
     assert!(framed(b"content-length") + framed(b"transfer-encoding") <= 1 && framed(b"host") <= 1);
+}
+
+/// Also where the same lines came before, after this request line or another one, the answer is the same.
+fn fuzz_recall(bytes: &[u8], limits: &HeadLimits, answer: Result<Parsed, Reject>, whole: &RequestHead) {
+    let line_end = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |feed| feed + 1);
+    let after_another = [b"GET /another?target HTTP/1.1\r\n", &bytes[line_end..]].concat();
+    for first in [bytes, &after_another] {
+        let (mut recall, mut recalled) = (Recall::default(), Recalled::default());
+        for _ in 0..3 {
+            let _ = recall_request(first, limits, &mut RequestHead::default(), &mut recall, &mut recalled);
+        }
+        let mut head = RequestHead::default();
+        assert_eq!(recall_request(bytes, limits, &mut head, &mut recall, &mut recalled), answer);
+        assert!(answer != Ok(Parsed::Complete) || format!("{head:?}") == format!("{whole:?}"));
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::limits::HeadLimits;
 use super::lines::{Framing, Line, Progress, field, known};
 use super::message::{Malformed, Method, Parsed, Version};
 use super::reads::reads;
+use super::recall::{Look, Recall, Recalled};
 use super::syntax::{is_field_value, is_token, trim};
 
 /// How the end of a response's body is found (RFC 9112 §6.3).
@@ -65,9 +66,50 @@ impl ResponseHead {
         *self = Self { fields, ..Self::default() };
     }
 
+    /// Takes over what the status line and the field lines of `other` say, which is the same bytes.
+    fn adopt(&mut self, other: &Self) {
+        self.fields.copy_from(&other.fields, 0);
+        (self.status, self.reason, self.version) = (other.status, other.reason, other.version);
+        (self.framing, self.len, self.progress) = (other.framing, other.len, other.progress);
+    }
+
     /// True for 1xx but not 101: another head follows on the same connection (RFC 9110 §15.2).
     pub const fn is_interim(&self) -> bool {
         self.status >= 100 && self.status < 200 && self.status != 101
+    }
+}
+
+/// As [`parse_response`], with the help of what came before: a head that is known, status line and all, is not read again.
+///
+/// # Errors
+/// Those of [`parse_response`].
+pub fn recall_response(
+    bytes: &[u8],
+    limits: &HeadLimits,
+    asked: Asked,
+    head: &mut ResponseHead,
+    recall: &mut Recall<ResponseHead>,
+    recalled: &mut Recalled<ResponseHead>,
+) -> Result<Parsed, Malformed> {
+    recalled.clear();
+    if head.progress.at > 0 || bytes.is_empty() {
+        return parse_response(bytes, limits, asked, head);
+    }
+    match recall.look(bytes) {
+        Look::Known(known) if known.head.len <= limits.head_bytes && known.head.fields.len() <= limits.header_count => {
+            head.adopt(&known.head);
+            recalled.know(Some(known));
+            conclude(bytes, asked, head)?;
+            Ok(Parsed::Complete)
+        }
+        Look::Unknown(unknown) => {
+            let parsed = parse_response(bytes, limits, asked, head)?;
+            if parsed == Parsed::Complete {
+                recall.note(unknown, bytes, || head.clone());
+            }
+            Ok(parsed)
+        }
+        Look::Known(_) | Look::Nothing => parse_response(bytes, limits, asked, head),
     }
 }
 
@@ -200,6 +242,15 @@ pub fn fuzz_response(bytes: &[u8]) {
     let mut answers = reads(bytes).map(|end| parse_response(&bytes[..end], &limits, asked, &mut pieces));
     let piecewise = answers.find(|answer| *answer != Ok(Parsed::Partial)).unwrap_or(Ok(Parsed::Partial));
     assert_eq!(answer, piecewise);
+    // Also where the same head came before, in answer to something else.
+    let (mut recall, mut recalled) = (Recall::default(), Recalled::default());
+    let other = Asked { method: Method::Head, upgrade: !asked.upgrade };
+    for _ in 0..3 {
+        let _ = recall_response(bytes, &limits, other, &mut ResponseHead::default(), &mut recall, &mut recalled);
+    }
+    let mut head = ResponseHead::default();
+    assert_eq!(recall_response(bytes, &limits, asked, &mut head, &mut recall, &mut recalled), answer);
+    assert!(answer != Ok(Parsed::Complete) || format!("{head:?}") == format!("{whole:?}"));
     assert!(answer != Ok(Parsed::Partial) || bytes.len() <= limits.head_bytes);
     if answer != Ok(Parsed::Complete) {
         return;

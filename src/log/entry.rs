@@ -89,7 +89,8 @@ impl Source {
         let exchange = subject.exchange;
         match self {
             Self::Url => url(exchange, out),
-            Self::RequestHeaders => headers(request_lines(exchange), out),
+            Self::RequestHeaders => request_headers(exchange, out),
+            Self::ResponseHeaders => response_headers(exchange, out),
             Self::Status => json::number(exchange.response.status.into(), out),
             Self::StartTime => json::number(exchange.start.wall.unix_ms(), out),
             Self::Latency => json::thousandths(exchange.latency_us(), out),
@@ -143,11 +144,8 @@ impl Item<'_> {
         match self {
             Self::Value(value) => value.write(&mut state.scratch, out),
             Self::Url => url(subject.exchange, out),
-            Self::RequestHeaders => headers(request_lines(subject.exchange), out),
-            Self::ResponseHeaders => match subject.exchange.response.head {
-                Some(head) => headers(lines(head), out),
-                None => out.push(b"{}"),
-            },
+            Self::RequestHeaders => request_headers(subject.exchange, out),
+            Self::ResponseHeaders => response_headers(subject.exchange, out),
             Self::Query => query(state, subject.exchange.request.args, out),
         }
     }
@@ -191,6 +189,31 @@ fn request_lines<'a>(exchange: &Exchange<'a>) -> impl Iterator<Item = (&'a [u8],
     let replaced = move |name: &[u8]| may_be_ours(name) && is_replaced(name);
     let theirs = lines(exchange.request.head).filter(move |(name, _)| !replaced(name));
     theirs.chain(ours.into_iter().filter_map(|(name, value)| Some((name, value?))))
+}
+
+fn request_headers(exchange: &Exchange<'_>, out: &mut Out<'_>) {
+    recalled(exchange.request.head, out, |out| headers(request_lines(exchange), out));
+}
+
+fn response_headers(exchange: &Exchange<'_>, out: &mut Out<'_>) {
+    match exchange.response.head {
+        Some(head) => recalled(head, out, |out| headers(lines(head), out)),
+        None => out.push(b"{}"),
+    }
+}
+
+/// What was made of the same lines before, or what `write` makes of them now.
+fn recalled(head: Head<'_>, out: &mut Out<'_>, write: impl FnOnce(&mut Out<'_>)) {
+    let Some(rendered) = head.rendered else { return write(out) };
+    if rendered.read(|text| out.push(text)) {
+        return;
+    }
+    let start = out.len();
+    write(out);
+    match out.written().get(start..) {
+        Some(text) if !out.overflowed() => rendered.keep(text),
+        _ => {}
+    }
 }
 
 /// An object of lower-case names; a repeated name has an array.

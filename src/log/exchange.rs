@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::base::time::Now;
 use crate::http::fields::{Fields, Span};
+use crate::http::recall::Rendered;
 
 /// Header lines together with the bytes that their spans point into.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +15,15 @@ pub struct Head<'a> {
     pub fields: &'a Fields,
     /// The head they were found in.
     pub bytes: &'a [u8],
+    /// What the log made of the same lines before, or where that is to be kept. `None`: they are written anew.
+    pub rendered: Option<Rendered<'a>>,
+}
+
+impl<'a> Head<'a> {
+    /// Lines of which nothing is kept.
+    pub const fn new(fields: &'a Fields, bytes: &'a [u8]) -> Self {
+        Self { fields, bytes, rendered: None }
+    }
 }
 
 /// What was kept of a body.

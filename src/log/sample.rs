@@ -29,7 +29,7 @@ impl OwnedHead {
     }
 
     pub fn view(&self) -> Head<'_> {
-        Head { fields: &self.fields, bytes: &self.bytes }
+        Head::new(&self.fields, &self.bytes)
     }
 }
 

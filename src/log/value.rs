@@ -81,7 +81,7 @@ pub(super) struct Scratch {
 impl<'a> Lines<'a> {
     /// The lines' values, in order.
     pub(super) fn values(self) -> impl Iterator<Item = &'a [u8]> {
-        let Head { fields, bytes } = self.head;
+        let Head { fields, bytes, .. } = self.head;
         fields
             .as_slice()
             .iter()

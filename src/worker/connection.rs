@@ -88,6 +88,13 @@ impl Drop for Lent<'_> {
     }
 }
 
+/// Reads the head at the front of `input`, or more of it.
+fn recall(core: &Core, input: &[u8], scratch: &mut Scratch) -> Result<Parsed, Reject> {
+    let limits = &core.settings.request_limits;
+    let Scratch { request, recalled_request, .. } = scratch;
+    request::recall_request(input, limits, request, &mut core.requests.borrow_mut(), recalled_request)
+}
+
 /// Serves a connection until it ends.
 pub async fn serve(core: Rc<Core>, socket: Socket, peer: SocketAddr, listen_port: u16) {
     let mut client = Client::new(&core, socket, peer, listen_port);
@@ -139,7 +146,7 @@ impl Client {
         loop {
             if !fresh {
                 let begun = scratch.get_or_insert_with(|| core.scratches.take(core.clock.now()));
-                match request::parse_request(&self.input, &core.settings.request_limits, &mut begun.request) {
+                match recall(core, &self.input, begun) {
                     Ok(Parsed::Complete) => {
                         self.consumed = begun.request.len;
                         self.deadline.clear();
@@ -210,6 +217,7 @@ impl Client {
             date: &core.date(),
             upstream_status: None,
         };
+        scratch.recalled_response.clear();
         reply::write_reply(&mut scratch.head_down, &reply, &mut scratch.sent);
         self.deadline.set_send_ms(core.settings.send_timeout_ms);
         let (result, head_down) = self.socket.write_all(std::mem::take(&mut scratch.head_down)).await;

@@ -22,6 +22,9 @@ use crate::base::hash::mix;
 use crate::base::limits;
 use crate::config::publish::{Board, Stage};
 use crate::http::date::imf_fixdate;
+use crate::http::recall::Recall;
+use crate::http::request::RequestHead;
+use crate::http::response::ResponseHead;
 use crate::io::bell::BellEar;
 use crate::io::buffer::Buffers;
 use crate::io::clock::Clock;
@@ -99,6 +102,10 @@ pub struct Core {
     pub(super) counters: Arc<CoreCounters>,
     pub(super) buffers: Buffers,
     pub(super) scratches: Scratches,
+    /// Field lines of requests that came before.
+    pub(super) requests: RefCell<Recall<RequestHead>>,
+    /// Heads of responses that came before.
+    pub(super) responses: RefCell<Recall<ResponseHead>>,
     /// Where exchanges run, one after the other.
     pub(super) lodging: Lodging,
     pub(super) pools: Pools,
@@ -166,6 +173,8 @@ impl Core {
             counters,
             buffers: Buffers::default(),
             scratches: Scratches::default(),
+            requests: RefCell::default(),
+            responses: RefCell::default(),
             lodging: Lodging::default(),
             pools: Pools::default(),
             ship,

@@ -253,6 +253,7 @@ fn keep(core: &Core, plan: &Plan<'_>, node: usize, connection: UpstreamConnectio
 
 fn write_head(core: &Core, client: &Client, scratch: &mut Scratch, plan: &Plan<'_>, node: usize) {
     let own = plan.state.authorities[node].as_bytes();
+    let Scratch { head_up, request, recalled_request, .. } = scratch;
     let forward = Forward {
         host: match &plan.spec.pass_host {
             PassHost::Pass => HostHeader::Pass { fallback: own },
@@ -260,11 +261,11 @@ fn write_head(core: &Core, client: &Client, scratch: &mut Scratch, plan: &Plan<'
             PassHost::Rewrite(host) => HostHeader::Set(host),
         },
         peer: client.as_peer(core),
-        forwarded: client.forwarded(core, &scratch.request),
+        forwarded: client.forwarded(core, request),
         upgrade: if plan.route.enable_websocket { Upgrade::WebSocket } else { Upgrade::Drop },
         target: None,
         via: core.settings.via.as_deref().map(str::as_bytes),
     };
-    scratch.head_up.clear();
-    policy::write_request(&mut scratch.head_up, &client.input, &scratch.request, &forward);
+    head_up.clear();
+    policy::write_recalled_request(head_up, &client.input, request, &forward, recalled_request);
 }

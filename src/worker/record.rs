@@ -173,7 +173,7 @@ impl<'a> View<'a> {
             args: head.query.map_or(b"", |query| query.of(bytes)),
             protocol: head.version.name().as_bytes(),
             host: &scratch.host,
-            head: Head { fields: &head.fields, bytes },
+            head: Head { fields: &head.fields, bytes, rendered: scratch.recalled_request.rendered() },
             forwarded: Forwarded {
                 proto: Some(forwarded.proto),
                 host: Some(forwarded.host),
@@ -189,7 +189,11 @@ impl<'a> View<'a> {
         let (scratch, facts) = (self.scratch, &self.scratch.facts);
         ResponseView {
             status: facts.status,
-            head: (!scratch.sent.is_empty()).then_some(Head { fields: &scratch.sent, bytes: &scratch.head_down }),
+            head: (!scratch.sent.is_empty()).then(|| Head {
+                fields: &scratch.sent,
+                bytes: &scratch.head_down,
+                rendered: scratch.recalled_response.rendered(),
+            }),
             bytes_sent: facts.sent_bytes,
             body_bytes_sent: facts.sent_body_bytes,
             body: Some(scratch.response_body.captured()),
@@ -207,9 +211,7 @@ impl<'a> View<'a> {
         Some(UpstreamView {
             address: facts.upstream_addr.as_bytes(),
             status: facts.upstream_status.as_bytes(),
-            head: facts
-                .has_upstream_head
-                .then_some(Head { fields: &scratch.response.fields, bytes: scratch.upstream_in.head() }),
+            head: facts.has_upstream_head.then(|| Head::new(&scratch.response.fields, scratch.upstream_in.head())),
             response_ns: facts.response_ns.unwrap_or(0),
             connect_ns: facts.connect_ns,
             header_ns: facts.header_ns,

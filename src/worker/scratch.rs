@@ -8,6 +8,7 @@ use super::replay::Replay;
 use crate::base::time::Now;
 use crate::config::snapshot::LoggerIndex;
 use crate::http::fields::Fields;
+use crate::http::recall::Recalled;
 use crate::http::request::RequestHead;
 use crate::http::response::ResponseHead;
 use crate::log::body::BodyCapture;
@@ -70,6 +71,10 @@ pub struct Scratch {
     pub request: RequestHead,
     /// The response's head, as positions in `upstream_in`.
     pub response: ResponseHead,
+    /// The request's field lines, if they came before.
+    pub recalled_request: Recalled<RequestHead>,
+    /// The response's head, if it came before.
+    pub recalled_response: Recalled<ResponseHead>,
     /// The header lines sent to the client, as positions in `head_down`.
     pub sent: Fields,
     /// The normalised, decoded path.
@@ -126,6 +131,8 @@ impl Scratches {
         let inner = &mut *scratch;
         inner.request.clear();
         inner.response.clear();
+        inner.recalled_request.clear();
+        inner.recalled_response.clear();
         inner.sent.clear();
         inner.tried.clear();
         inner.silent.clear();

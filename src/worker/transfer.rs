@@ -21,6 +21,7 @@ use crate::config::snapshot::Timeouts;
 use crate::http::fields::Fields;
 use crate::http::message::{Method, Parsed, Version};
 use crate::http::policy::{self, CONTINUE, Respond, ResponseFraming, SentBody};
+use crate::http::recall::Recalled;
 use crate::http::recode::Outgoing;
 use crate::http::request::{BodyLength, RequestHead};
 use crate::http::response::{self, Asked, ResponseHead};
@@ -160,7 +161,8 @@ impl<'a> Directions<'a> {
     ) -> Self {
         let Client { socket: client_socket, deadline: client_deadline, input, .. } = client;
         let UpstreamConnection { socket: upstream_socket, deadline: upstream_deadline, .. } = upstream;
-        let Scratch { request, response, sent, head_up, head_down, upstream_in, .. } = scratch;
+        let Scratch { request, response, recalled_response: recalled, sent, head_up, head_down, upstream_in, .. } =
+            scratch;
         let (client_fd, upstream_fd) = (client_socket.fd(), upstream_socket.fd());
         let relay = Download {
             core,
@@ -184,7 +186,7 @@ impl<'a> Directions<'a> {
             replay: &mut scratch.replay,
         };
         let (first, body) = (&input[request.len..], request.body);
-        let down = Answer { core, request, course, response, sent, head_down, upstream_in, relay };
+        let down = Answer { core, request, course, response, recalled, sent, head_down, upstream_in, relay };
         Self { course, client_deadline, client_fd, upstream_fd, up, head_up, first, body, down }
     }
 
@@ -335,6 +337,7 @@ struct Answer<'a> {
     request: &'a RequestHead,
     course: &'a Course,
     response: &'a mut ResponseHead,
+    recalled: &'a mut Recalled<ResponseHead>,
     sent: &'a mut Fields,
     head_down: &'a mut Vec<u8>,
     upstream_in: &'a mut Inbox,
@@ -366,9 +369,7 @@ impl Answer<'_> {
         let asked = Asked { method: self.request.method_kind, upgrade: self.course.may_switch };
         self.response.clear();
         loop {
-            let limits = &self.core.settings.response_limits;
-            let parsed = response::parse_response(self.upstream_in, limits, asked, self.response)
-                .map_err(|_| Fault::new(Side::Upstream, Kind::Malformed))?;
+            let parsed = self.parse(asked)?;
             if parsed == Parsed::Partial {
                 self.relay.read_head_bytes(self.upstream_in).await?;
                 continue;
@@ -393,6 +394,14 @@ impl Answer<'_> {
         Ok(())
     }
 
+    /// Reads the head, as far as it is there.
+    fn parse(&mut self, asked: Asked) -> Result<Parsed, Fault> {
+        let Self { core, response, recalled, upstream_in, .. } = self;
+        let (limits, recall) = (&core.settings.response_limits, &mut *core.responses.borrow_mut());
+        response::recall_response(upstream_in, limits, asked, response, recall, recalled)
+            .map_err(|_| Fault::new(Side::Upstream, Kind::Malformed))
+    }
+
     fn frame(&self) -> ResponseFraming {
         let keep_alive = self.request.keep_alive && self.core.may_keep();
         let is_head = self.request.method_kind == Method::Head;
@@ -410,6 +419,7 @@ impl Answer<'_> {
             via: settings.via.as_deref().map(str::as_bytes),
         };
         self.head_down.clear();
-        policy::write_response(self.head_down, self.upstream_in, self.response, &respond, self.sent);
+        let (bytes, head, recalled) = (&**self.upstream_in, &*self.response, &*self.recalled);
+        policy::write_recalled_response(self.head_down, bytes, head, &respond, self.sent, recalled);
     }
 }

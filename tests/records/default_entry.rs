@@ -90,6 +90,49 @@ fn ten_requests_are_ten_records_of_one_object_each_with_every_field() {
     assert_eq!(logged.kafka.records(&logged.topic).len(), 10, "nothing came twice");
 }
 
+/// What a core remembers of heads must not be seen: neither by the upstream, nor by the client, nor in the records.
+#[test]
+fn what_is_said_again_and_again_is_passed_on_and_recorded_each_time_as_the_first_time() {
+    let upstream = Upstream::start(|_| {
+        raw(
+            "HTTP/1.1 200 OK\r\nDate: Tue, 15 Nov 1994 08:12:31 GMT\r\nX-A: \"1\"\r\nx-a: 2\r\nContent-Length: 2\r\n\r\nok",
+        )
+    });
+    let logged = Logged::on(&Setup::default(), upstream, &json!({}));
+    let lines =
+        "Host: Shop.Example:1234\r\nX-Quoted: \"\\\"\r\nX-Forwarded-For: 192.0.2.1\r\nConnection: x-mine\r\nX-Mine: 1";
+    let mut client = logged.gateway.connect();
+    let answers: Vec<_> = (0..12)
+        .map(|number| {
+            // With another request line each time, and every third time from a client of HTTP/1.0, which wants its connection closed.
+            let version = if number % 3 == 2 { "1.0" } else { "1.1" };
+            let request = format!("GET /{} HTTP/{version}\r\n{lines}\r\n\r\n", "x".repeat(number));
+            if version == "1.0" { logged.gateway.connect().exchange(request) } else { client.exchange(request) }
+        })
+        .collect();
+    let seen = logged.upstream.seen();
+    let entries = logged.finish_entries();
+    assert_eq!((answers.len(), seen.len(), entries.len()), (12, 12, 12));
+    let url = |entry: &Value| entry["request"]["uri"].as_str().map_or(0, str::len) - 1;
+    for entry in entries.iter().filter(|entry| url(entry) % 3 != 2) {
+        let first = entries.iter().find(|entry| url(entry) == 0).expect("the first");
+        assert_eq!(entry["request"]["headers"], first["request"]["headers"]);
+        assert_eq!(entry["response"]["headers"], first["response"]["headers"]);
+        assert_eq!(entry["request"]["headers"]["x-quoted"], "\"\\\"");
+        assert_eq!(entry["response"]["headers"]["x-a"], json!(["\"1\"", "2"]));
+        assert_eq!(entry["response"]["headers"]["connection"], "keep-alive");
+    }
+    let closing = entries.iter().filter(|entry| entry["response"]["headers"]["connection"] == "close");
+    assert_eq!(closing.count(), 4);
+    for (number, (answer, request)) in answers.iter().zip(&seen).enumerate() {
+        assert_eq!((answer.status, answer.headers.all("x-a")), (200, vec!["\"1\"", "2"]));
+        assert_eq!(answer.headers.one("connection"), Some(if number % 3 == 2 { "close" } else { "keep-alive" }));
+        assert_eq!(request.headers.one("x-forwarded-for"), Some("192.0.2.1, 127.0.0.1"));
+        assert_eq!((request.headers.one("x-mine"), request.headers.one("host")), (None, Some("Shop.Example:1234")));
+        assert_eq!(request.headers.one("x-quoted"), Some("\"\\\""));
+    }
+}
+
 #[test]
 fn a_routes_service_is_named() {
     let logged = Logged::with(&json!({}));
