@@ -125,15 +125,55 @@ counters! {
     Revision = "tollgate_config_revision", Gauge;
 }
 
+/// Nanoseconds for which a poll may have its core to be counted in each class; one more class is above them. None should be above 500 µs.
+pub const POLL_BOUNDS_NS: [u64; 9] =
+    [50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, 50_000_000];
+
+/// How long tasks had their core at a time, in classes.
+#[derive(Debug)]
+pub struct PollTimes {
+    counts: [AtomicU64; POLL_BOUNDS_NS.len() + 1],
+    sum_ns: AtomicU64,
+}
+
+impl PollTimes {
+    /// Counts one, of `ns` nanoseconds. The core is the only writer.
+    #[inline(always)]
+    pub fn note(&self, ns: u64) {
+        let class = if ns <= POLL_BOUNDS_NS[0] { 0 } else { class_of(ns) };
+        for (cell, by) in [(&self.counts[class], 1), (&self.sum_ns, ns)] {
+            cell.store(cell.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+        }
+    }
+
+    /// How many there were in each class, and the nanoseconds of all together.
+    pub fn read(&self) -> ([u64; POLL_BOUNDS_NS.len() + 1], u64) {
+        (std::array::from_fn(|class| self.counts[class].load(Ordering::Relaxed)), self.sum_ns.load(Ordering::Relaxed))
+    }
+}
+
+#[cold]
+fn class_of(ns: u64) -> usize {
+    POLL_BOUNDS_NS.partition_point(|bound| *bound < ns)
+}
+
 /// One core's cells. Only the core writes; anybody may read.
 #[derive(Debug)]
 pub struct CoreCounters {
     cells: [AtomicU64; COUNTERS.len()],
+    /// How long tasks had the core at a time.
+    pub polls: PollTimes,
 }
 
 impl Default for CoreCounters {
     fn default() -> Self {
-        Self { cells: [const { AtomicU64::new(0) }; COUNTERS.len()] }
+        Self {
+            cells: [const { AtomicU64::new(0) }; COUNTERS.len()],
+            polls: PollTimes {
+                counts: [const { AtomicU64::new(0) }; POLL_BOUNDS_NS.len() + 1],
+                sum_ns: AtomicU64::new(0),
+            },
+        }
     }
 }
 
@@ -171,6 +211,16 @@ mod tests {
             let same = COUNTERS.iter().filter(|(_, other, .., of_other)| (other, of_other) == (name, label));
             assert_eq!(same.count(), 1, "{name} {label}");
         }
+    }
+
+    #[test]
+    fn a_poll_is_counted_in_the_first_class_that_it_fits() {
+        let core = CoreCounters::default();
+        let given = [0, 50_000, 50_001, 500_000, 500_001, 50_000_000, 50_000_001, u64::MAX >> 1];
+        given.iter().for_each(|ns| core.polls.note(*ns));
+        let (counts, sum_ns) = core.polls.read();
+        assert_eq!(counts, [2, 1, 0, 1, 1, 0, 0, 0, 1, 2]);
+        assert_eq!(sum_ns, given.iter().sum::<u64>());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::UNIX_EPOCH;
 
 use super::health::Standing;
-use crate::base::counters::{COUNTERS, CounterKind};
+use crate::base::counters::{COUNTERS, CounterKind, POLL_BOUNDS_NS};
 use crate::config::publish::Board;
 use crate::kafka::SinkFigures;
 
@@ -19,6 +19,7 @@ pub fn render(board: &Board, hostname: &str, prefix: &str, standings: &[Standing
     let mut text = String::with_capacity(COUNTERS.len() * (160 + 48 * board.core_count()));
     let cores: Vec<CoreFigures> = (0..board.core_count()).map(|core| CoreFigures::of(board, core)).collect();
     counters(&mut text, &cores);
+    polls(&mut text, board);
     let unix_ms = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as i64);
     sinks::render(&mut text, cores.iter().map(|core| &core.sinks[..]).enumerate(), unix_ms);
     family(&mut text, "tollgate_config_version", "gauge", "The snapshot that was published last; cores follow.");
@@ -67,6 +68,30 @@ fn counters(text: &mut String, cores: &[CoreFigures]) {
             let _ = writeln!(text, "{name}{{core=\"{core}\"{comma}{label}}} {value}");
         }
     }
+}
+
+/// The name of the histogram of how long tasks hold their core.
+const POLLS: &str = "tollgate_task_poll_seconds";
+
+fn polls(text: &mut String, board: &Board) {
+    let help =
+        "How long tasks held their core at a time; meanwhile everybody else on it waits. Should stay below 500 µs.";
+    family(text, POLLS, "histogram", help);
+    for core in 0..board.core_count() {
+        let (counts, sum_ns) = board.counters(core).polls.read();
+        let mut count = 0;
+        for (class, in_class) in counts.iter().enumerate() {
+            count += in_class;
+            let bound = POLL_BOUNDS_NS.get(class).map_or("+Inf".to_owned(), |ns| seconds(*ns));
+            let _ = writeln!(text, "{POLLS}_bucket{{core=\"{core}\",le=\"{bound}\"}} {count}");
+        }
+        let _ = writeln!(text, "{POLLS}_sum{{core=\"{core}\"}} {}", seconds(sum_ns));
+        let _ = writeln!(text, "{POLLS}_count{{core=\"{core}\"}} {count}");
+    }
+}
+
+fn seconds(ns: u64) -> String {
+    (ns as f64 / 1e9).to_string()
 }
 
 fn family(text: &mut String, name: &str, kind: &str, help: &str) {
@@ -131,6 +156,20 @@ mod tests {
             assert_eq!(text.matches(&format!("\n{name}{{core=")).count(), 2 * variants, "{name}");
         }
         assert!(text.ends_with('\n'));
+    }
+
+    #[test]
+    fn poll_times_are_a_histogram_whose_buckets_add_up() {
+        let bells: Vec<Bell> = vec![Box::new(|| {})];
+        let (board, _asked, _put_down) = Board::new(Arc::default(), bells, 1);
+        [10_000, 60_000, 70_000, 700_000, 60_000_000].iter().for_each(|ns| board.counters(0).polls.note(*ns));
+        let text = render(&board, "a", "", &[]);
+        for (bound, count) in [("0.00005", 1), ("0.0001", 3), ("0.0005", 3), ("0.001", 4), ("0.05", 4), ("+Inf", 5)] {
+            let line = format!("\ntollgate_task_poll_seconds_bucket{{core=\"0\",le=\"{bound}\"}} {count}\n");
+            assert!(text.contains(&line), "{line} is not in {text}");
+        }
+        assert!(text.contains("\ntollgate_task_poll_seconds_count{core=\"0\"} 5\n"));
+        assert!(text.contains("\ntollgate_task_poll_seconds_sum{core=\"0\"} 0.06084\n"), "{text}");
     }
 
     #[test]

@@ -10,10 +10,12 @@ pub mod deadline;
 pub mod driver;
 pub mod duplex;
 pub mod files;
+
 pub mod listener;
 pub mod lodging;
 pub mod notify;
 pub mod process;
 pub mod ring_memory;
 pub mod socket;
+pub mod stall;
 pub mod tls;

@@ -33,7 +33,7 @@ use crate::io::duplex::caught;
 use crate::io::listener::{Accepted, Listener, Owner};
 use crate::io::lodging::Lodging;
 use crate::io::ring_memory::{MappedSlot, RingHeader};
-use crate::io::{driver, process, ring_memory};
+use crate::io::{driver, process, ring_memory, stall};
 use crate::kafka::Shipper;
 use crate::kafka::trace::Stream;
 use crate::log::{CaptureBudget, RenderState};
@@ -134,11 +134,11 @@ pub fn run(start: Start) -> io::Result<Left> {
         let (core, mut ear) = Core::new(start)?;
         for listener in 0..core.listeners.len() {
             for _ in 0..limits::ACCEPTS_PER_LISTENER {
-                monoio::spawn(Rc::clone(&core).accept(listener));
+                stall::spawn(&core.counters, Rc::clone(&core).accept(listener));
             }
         }
-        monoio::spawn(Rc::clone(&core.ship).timer());
-        monoio::spawn(Rc::clone(&core).tick());
+        stall::spawn(&core.counters, Rc::clone(&core.ship).timer());
+        stall::spawn(&core.counters, Rc::clone(&core).tick());
         core.turn();
         while core.board.stage() == Stage::Run && ear.heard().await {
             core.turn();
@@ -154,8 +154,8 @@ impl Core {
         let shipper = shipper(&settings, index)?;
         let spool = settings.spool.clone().map(|options| Spool::new(options, index, Rc::clone(&clock)));
         if let Some(spool) = &spool {
-            monoio::spawn(Rc::clone(spool).run());
-            monoio::spawn(Rc::clone(spool).sync_timer());
+            stall::spawn(board.counters(index), Rc::clone(spool).run());
+            stall::spawn(board.counters(index), Rc::clone(spool).sync_timer());
         }
         let ship = Ship::new(shipper, spool, index, Arc::clone(&board), Rc::clone(&clock), Rc::clone(&deadlines));
         let listeners = listeners.into_iter().map(|one| Listener::new(one, owner)).collect::<io::Result<Vec<_>>>()?;
@@ -345,7 +345,7 @@ impl Core {
         let socket = accepted.into_socket();
         let core = Rc::clone(self);
         let listen_port = self.settings.listen_ports[listener];
-        monoio::spawn(async move {
+        stall::spawn(&self.counters, async move {
             if caught(pin!(connection::serve(Rc::clone(&core), socket, peer, listen_port))).await.is_none() {
                 core.counters.add(Counter::Panics, 1);
                 log::error!(

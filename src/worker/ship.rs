@@ -22,7 +22,7 @@ use crate::io::duplex::either;
 use crate::io::notify::Notify;
 use crate::io::ring_memory::{MappedSlot, PinnedBytes};
 use crate::io::socket::{Reader, Socket, Target, Writer, connect, shut_down};
-use crate::io::tls;
+use crate::io::{stall, tls};
 use crate::kafka::stored::STORED_AT;
 use crate::kafka::tls::explain;
 use crate::kafka::{
@@ -291,7 +291,7 @@ impl Ship {
             Action::Connect { conn, host, port, tls } => {
                 let link = Rc::new(Link::default());
                 self.links.borrow_mut().insert(conn, Rc::clone(&link));
-                monoio::spawn(Rc::clone(self).link(conn, link, (host, port), tls));
+                self.spawn(Rc::clone(self).link(conn, link, (host, port), tls));
             }
             Action::Send { conn, bytes } => self.queue(conn, Outgoing::Request(bytes)),
             Action::SendBatch { conn, slot, range } => {
@@ -303,7 +303,7 @@ impl Ship {
             Action::Restate { frame, bytes } => {
                 if let Some(spool) = self.spool.clone() {
                     spool.expect_restate();
-                    monoio::spawn(async move { spool.restate(frame, bytes).await });
+                    self.spawn(async move { spool.restate(frame, bytes).await });
                 }
             }
             Action::FrameDone { frame, slot } => self.frame_done(frame, slot),
@@ -321,12 +321,16 @@ impl Ship {
         }
     }
 
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        stall::spawn(self.board.counters(self.core), task);
+    }
+
     /// Writes a frame to the spool. Frames of one lane come one after the other: the shipper waits for each.
     fn spill(self: &Rc<Self>, lane: u64, slot: SlotId, range: Range<usize>) {
         let Some(spool) = self.spool.clone() else { return self.tell(Event::Spilled { slot, frame: None }) };
         let bytes = self.shipper.borrow().slot_bytes(slot).pinned(range);
         let ship = Rc::clone(self);
-        monoio::spawn(async move {
+        self.spawn(async move {
             let origin = Stored::read(bytes.bytes()).map_or_else(|_| Origin::default(), |stored| stored.origin);
             let frame = spool.spill(lane, origin, bytes).await.ok();
             ship.tell(Event::Spilled { slot, frame });
@@ -348,7 +352,7 @@ impl Ship {
         let into = memory.pinned_mut(STORED_AT..end);
         drop(shipper);
         let ship = Rc::clone(self);
-        monoio::spawn(async move {
+        self.spawn(async move {
             let loaded = spool.load(frame, into).await;
             if let Err(error) = &loaded {
                 log::error!("core {}: a batch of the spool could not be read: {error}", ship.core);
@@ -362,7 +366,7 @@ impl Ship {
     fn frame_done(self: &Rc<Self>, frame: FrameRef, slot: SlotId) {
         let Some(spool) = self.spool.clone() else { return self.tell(Event::FrameDone { slot }) };
         let ship = Rc::clone(self);
-        monoio::spawn(async move {
+        self.spawn(async move {
             spool.done(frame).await;
             ship.tell(Event::FrameDone { slot });
             ship.drive();
@@ -411,7 +415,7 @@ impl Ship {
                 return self.fail(&link, Event::TlsFailed { conn, reason: &reason }, conn);
             }
         };
-        monoio::spawn(Rc::clone(&self).send_all(conn, Rc::clone(&link), writer));
+        self.spawn(Rc::clone(&self).send_all(conn, Rc::clone(&link), writer));
         self.tell(Event::Connected { conn });
         self.drive();
         let reason = self.receive_all(conn, &link, &mut reader).await;
