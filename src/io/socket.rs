@@ -97,6 +97,20 @@ impl Socket {
         self.reader.read(buffer).await
     }
 
+    /// Reads what is there already, at most `count` bytes, behind what `buffer` holds. Nothing if nothing is, or under TLS, or if something is
+    /// wrong: then the next read will say so.
+    pub fn read_ready(&mut self, buffer: &mut Vec<u8>, count: usize) {
+        if matches!(self.reader, Reader::Tls(_)) {
+            return;
+        }
+        buffer.reserve(count);
+        let room = &mut buffer.spare_capacity_mut()[..count];
+        if let Ok(read) = with_socket(self.fd, |socket| socket.recv_with_flags(room, libc::MSG_DONTWAIT)) {
+            // SAFETY: the kernel has written `read` bytes behind the buffer's length, within its capacity.
+            unsafe { buffer.set_len(buffer.len() + read.min(count)) };
+        }
+    }
+
     /// Sends all of `buffer` and gives it back.
     pub async fn write_all<B: IoBuf>(&mut self, buffer: B) -> (io::Result<()>, B) {
         self.writer.write_all(buffer).await

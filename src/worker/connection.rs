@@ -10,7 +10,7 @@ use crate::base::counters::Counter;
 use crate::http::message::{Parsed, Reject};
 use crate::http::policy::{self, Forwarded, Peer, PeerTrust};
 use crate::http::reply::{self, Content, Reply};
-use crate::http::request::{self, RequestHead};
+use crate::http::request::{self, BodyLength, RequestHead};
 use crate::io::deadline::{Deadline, Rest};
 use crate::io::socket::Socket;
 
@@ -19,6 +19,8 @@ use crate::io::socket::Socket;
 const IDLE_BUFFER_BYTES: usize = 512;
 /// Bytes of a buffer that a connection keeps between two requests, so that heads of a usual size allocate nothing.
 const KEPT_BUFFER_BYTES: usize = 4 * 1024;
+/// Bytes of a body, at most, that are taken along with its head although the buffer had no room for them.
+const SMALL_BODY_BYTES: usize = 16 * 1024;
 /// Milliseconds for which the rest of an unread request is thrown away before the connection is closed, so that the client
 /// reads our answer and not a reset (RFC 9112 §9.6).
 pub const LINGER_MS: u64 = 2_000;
@@ -148,6 +150,7 @@ impl Client {
                 let begun = scratch.get_or_insert_with(|| core.scratches.take(core.clock.now()));
                 match recall(core, &self.input, begun) {
                     Ok(Parsed::Complete) => {
+                        self.take_rest_of_body(&begun.request);
                         self.consumed = begun.request.len;
                         self.deadline.clear();
                         return scratch;
@@ -167,6 +170,18 @@ impl Client {
                 return None;
             }
             fresh = false;
+        }
+    }
+
+    /// A small body that did not fit behind its head is likely here already: then both go up in one piece, and an upstream that does not want
+    /// it cannot answer in between.
+    fn take_rest_of_body(&mut self, request: &RequestHead) {
+        let BodyLength::Length(length) = request.body else { return };
+        let here = (self.input.len() - request.len) as u64;
+        let missing = usize::try_from(length.saturating_sub(here)).unwrap_or(usize::MAX);
+        let was_cut = self.input.len() == self.input.capacity();
+        if was_cut && (1..=SMALL_BODY_BYTES).contains(&missing) && !request.expect_continue {
+            self.socket.read_ready(&mut self.input, missing);
         }
     }
 

@@ -310,13 +310,14 @@ fn settle(
         (Err(fault), _) => Err(fault),
         (Ok(answered), fault) => {
             facts.complete = true;
-            let whole = fault.is_none() && rest == Rest::Goes;
-            let after = match (whole, answered.keep_client) {
+            // Read to its end, whether all of it went up or an early answer made the rest useless.
+            let is_read = fault.is_none();
+            let after = match (is_read, answered.keep_client) {
                 (false, _) => After::Linger,
                 (true, true) => After::Keep,
                 (true, false) => After::Close,
             };
-            Ok((after, whole && answered.keep_upstream))
+            Ok((after, is_read && rest == Rest::Goes && answered.keep_upstream))
         }
     }
 }

@@ -281,6 +281,36 @@ fn a_client_that_goes_away_takes_its_request_to_the_upstream_with_it() {
 }
 
 #[test]
+fn an_answer_before_the_end_of_the_body_leaves_the_clients_connection_in_step() {
+    let upstream = Upstream::start_with(Answers::Heads, |_| ok("no need"));
+    let gateway = Gateway::before(&upstream);
+    let mut client = gateway.connect();
+    for number in 0..3 {
+        client.send(post(&format!("/{number}"), 300_000));
+        assert_eq!(client.response().text(), "no need");
+        // The rest comes after the answer, and the next request right behind it.
+        client.send(pattern(300_000));
+    }
+    client.send(get("/last"));
+    assert_eq!(client.response().text(), "no need");
+    let paths: Vec<_> = upstream.seen().iter().map(|request| request.target.clone()).collect();
+    assert_eq!(paths, ["/0", "/1", "/2", "/last"]);
+}
+
+#[test]
+fn a_small_body_that_did_not_fit_behind_its_head_goes_up_with_it() {
+    let upstream = Upstream::start(|request| ok(&request.body));
+    let gateway = Gateway::before(&upstream);
+    let mut client = gateway.connect();
+    for length in [1, 400, 513, 2_000, 9_000, 20_000] {
+        let body = pattern(length);
+        client.send([post("/", length).as_bytes(), &body].concat());
+        assert_eq!(client.response().body, body);
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
 fn an_upstream_may_pause_for_longer_than_a_client_may_take_to_read() {
     let upstream = Upstream::start(|_| {
         let first = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst".to_vec();
