@@ -7,6 +7,7 @@ use crate::Outcome;
 mod campaign;
 mod figures;
 mod modes;
+mod producer;
 mod wrk;
 
 /// What can be measured.
@@ -26,6 +27,8 @@ enum Command {
     /// The gateway without logging, with producer_type async and sync, and with responses held, alternately; before your own Kafka
     /// and upstream if you say where they are.
     Modes(modes::Modes),
+    /// Our ring and producer on their own beside librdkafka: records per CPU second, with lz4 and without.
+    Producer(producer::Options),
 }
 
 /// Measures.
@@ -34,5 +37,6 @@ pub fn run(args: Args) -> Outcome {
         None => campaign::run(&args.all),
         Some(Command::All(options)) => campaign::run(&options),
         Some(Command::Modes(modes)) => modes::run(&modes),
+        Some(Command::Producer(options)) => producer::run(&options),
     }
 }
