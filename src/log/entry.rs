@@ -94,11 +94,33 @@ impl Source {
             Self::Status => json::number(exchange.response.status.into(), out),
             Self::StartTime => json::number(exchange.start.wall.unix_ms(), out),
             Self::Latency => json::thousandths(exchange.latency_us(), out),
-            Self::Variable(Variable::Named(Named::Method)) => json::string(exchange.request.method, out),
-            Self::Variable(Variable::Named(Named::RemoteAddr)) => json::string(exchange.client.remote_addr, out),
+            Self::ApisixLatency => json::thousandths(apisix_us(exchange), out),
+            Self::Query if exchange.request.args.is_empty() => out.push(b"{}"),
             Self::Variable(Variable::Named(Named::RequestLength)) => json::number(exchange.request.size_bytes, out),
             Self::Variable(Variable::Named(Named::BytesSent)) => json::number(exchange.response.bytes_sent, out),
-            _ => self.item(subject).write(state, subject, out),
+            _ => match self.text(exchange) {
+                Some(text) => json::string(text, out),
+                None => self.item(subject).write(state, subject, out),
+            },
+        }
+    }
+
+    /// The text of the usual sources that are one, as it stands in the exchange. `None` decides nothing.
+    #[inline(always)]
+    pub fn text<'a>(&self, exchange: &Exchange<'a>) -> Option<&'a [u8]> {
+        match self {
+            Self::Variable(Variable::Named(named)) => match named {
+                Named::Method => Some(exchange.request.method),
+                Named::RemoteAddr => Some(exchange.client.remote_addr),
+                Named::RequestUri if exchange.request.args.is_empty() => Some(exchange.request.path),
+                Named::Hostname => Some(exchange.gateway.hostname.as_bytes()),
+                Named::Version => Some(exchange.gateway.version.as_bytes()),
+                Named::UpstreamAddr => exchange.upstream.as_ref().map(|upstream| upstream.address),
+                Named::RouteId => exchange.route.map(|route| route.id.as_bytes()),
+                _ => None,
+            },
+            Self::ServiceIdOrHost => Some(service_or_host(exchange)),
+            _ => None,
         }
     }
 
@@ -120,14 +142,11 @@ impl Source {
             Self::ResponseHeaders => return Item::ResponseHeaders,
             Self::Query => return Item::Query,
             Self::Status => Value::Number(exchange.response.status.into()),
-            Self::ServiceIdOrHost => Value::Bytes(match exchange.route {
-                Some(route) => route.service_id.as_deref().unwrap_or_default().as_bytes(),
-                None => exchange.request.host,
-            }),
+            Self::ServiceIdOrHost => Value::Bytes(service_or_host(exchange)),
             Self::StartTime => Value::Number(exchange.start.wall.unix_ms()),
             Self::Latency => Value::Thousandths(exchange.latency_us()),
             Self::UpstreamLatency => upstream_us().map_or(Value::Absent, Value::Thousandths),
-            Self::ApisixLatency => Value::Thousandths(exchange.latency_us().saturating_sub(upstream_us().unwrap_or(0))),
+            Self::ApisixLatency => Value::Thousandths(apisix_us(exchange)),
         })
     }
 }
@@ -149,6 +168,19 @@ impl Item<'_> {
             Self::Query => query(state, subject.exchange.request.args, out),
         }
     }
+}
+
+fn service_or_host<'a>(exchange: &Exchange<'a>) -> &'a [u8] {
+    match exchange.route {
+        Some(route) => route.service_id.as_deref().unwrap_or_default().as_bytes(),
+        None => exchange.request.host,
+    }
+}
+
+/// Microseconds that the gateway took itself.
+fn apisix_us(exchange: &Exchange<'_>) -> u64 {
+    let upstream_us = exchange.upstream.as_ref().map_or(0, |upstream| upstream.response_ns / 1_000);
+    exchange.latency_us().saturating_sub(upstream_us)
 }
 
 fn request_body<'a>(exchange: &Exchange<'a>, limit_bytes: usize) -> Value<'a> {

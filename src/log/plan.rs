@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 use super::builder::{Builder, Op, custom, default_entry};
 use super::entry;
 use super::exchange::Exchange;
+use super::json;
 use super::value::Scratch;
 use crate::kafka::batch::Out;
 
@@ -204,6 +205,15 @@ fn run(ops: &[Op], state: &mut RenderState, subject: Subject<'_, '_>, out: &mut 
             Op::Constant(constant) => constant.write(out),
             Op::Put(source) => source.write(state, subject, out),
             Op::Slot { before, lead, source } => {
+                if let Some(text) = source.text(subject.exchange) {
+                    if before.needs_comma(wrote) {
+                        out.push_byte(b',');
+                    }
+                    lead.write(out);
+                    json::string(text, out);
+                    wrote = before.then(wrote, true);
+                    continue;
+                }
                 let item = source.item(subject);
                 if !item.is_absent() {
                     if before.needs_comma(wrote) {
