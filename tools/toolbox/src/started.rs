@@ -17,6 +17,27 @@ const END_LIMIT: Duration = Duration::from_secs(60);
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(20);
 
+/// A directory that goes with its owner; who uses it makes it.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// The one at `path`.
+    pub fn new(path: &str) -> Self {
+        Self(PathBuf::from(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// A process that ends with its owner, and with the tool if that is killed.
 pub struct Process {
     child: Child,

@@ -6,6 +6,7 @@ use crate::Outcome;
 
 mod campaign;
 mod figures;
+mod latency;
 mod modes;
 mod producer;
 mod wrk;
@@ -27,6 +28,9 @@ enum Command {
     /// The gateway without logging, with producer_type async and sync, and with responses held, alternately; before your own Kafka
     /// and upstream if you say where they are.
     Modes(modes::Modes),
+    /// What a user waits at 50, 70 and 90 % of what is possible, ours beside nginx; and ours while its route flips at 50 Hz, Kafka hangs, or is
+    /// gone.
+    Latency(latency::Options),
     /// Our ring and producer on their own beside librdkafka: records per CPU second, with lz4 and without.
     Producer(producer::Options),
 }
@@ -37,6 +41,7 @@ pub fn run(args: Args) -> Outcome {
         None => campaign::run(&args.all),
         Some(Command::All(options)) => campaign::run(&options),
         Some(Command::Modes(modes)) => modes::run(&modes),
+        Some(Command::Latency(options)) => latency::run(&options),
         Some(Command::Producer(options)) => producer::run(&options),
     }
 }

@@ -14,16 +14,16 @@ use self::sample::{Bench, Sample};
 use self::table::{Look, Table};
 use crate::kafka::OwnCluster;
 use crate::process::pinned_to;
-use crate::started::{self, Process, program};
+use crate::started::{self, Process, Scratch, program};
 use crate::{Outcome, stop, wire};
 
 pub mod case;
-mod contestant;
+pub mod contestant;
 pub mod machine;
 pub mod meter;
 mod ours;
 pub mod picture;
-mod sample;
+pub mod sample;
 mod table;
 mod verdict;
 
@@ -100,15 +100,6 @@ fn minutes(time: Duration) -> String {
     format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
 }
 
-/// A directory that goes with its owner.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// Measures everything that was asked for and writes it down, also when it was ended early.
 pub fn run(options: &Options) -> Outcome {
     let cases = Case::read(&options.cases)?;
@@ -137,7 +128,7 @@ pub fn run(options: &Options) -> Outcome {
 
 fn measure_all(options: &Options, cases: &[Case], who: &[Who], tables: &mut Vec<Table>) -> Outcome {
     let dir = started::fresh(Path::new(PLACE).join("contestants").as_path())?;
-    let shm = Scratch(PathBuf::from(format!("/dev/shm/tollgate-bench-{}", std::process::id())));
+    let shm = Scratch::new(&format!("/dev/shm/tollgate-bench-{}", std::process::id()));
     let (cluster, kafka) = match &options.kafka {
         Some(address) => (None, address.clone()),
         None => OwnCluster::up("bench", options.port_base + 2000).map(|(own, address)| (Some(own), address))?,
@@ -152,7 +143,7 @@ fn measure_all(options: &Options, cases: &[Case], who: &[Who], tables: &mut Vec<
         let upstream = upstream(&dir, upstream_at, case.connections, &load_cores, SMALL_BYTES)?;
         let ground = Ground {
             dir: dir.clone(),
-            shm: shm.0.clone(),
+            shm: shm.path().to_owned(),
             upstream: upstream_at,
             kafka: kafka.clone(),
             cores: contestant_cores,

@@ -14,9 +14,9 @@ use super::wrk::{self, Work};
 use crate::{Outcome, stop, wire};
 
 mod choice;
-mod open_loop;
+pub mod open_loop;
 mod page;
-mod parts;
+pub mod parts;
 mod response;
 mod summary;
 
@@ -68,6 +68,26 @@ pub struct Modes {
     /// The first of the ports that are used; they lie up to 2,100 above it.
     #[arg(long, default_value_t = 23_000, value_parser = clap::value_parser!(u16).range(1024..29_000))]
     pub port_base: u16,
+}
+
+impl Modes {
+    /// As `latency` wants its gateway: one worker, 64 connections, small answers, a Kafka of its own.
+    pub const fn for_latency(tollgate: PathBuf, port_base: u16, seconds: u32) -> Self {
+        Self {
+            seconds,
+            rounds: 1,
+            connections: 64,
+            rate: None,
+            bound_ms: 50.0,
+            workers: 1,
+            bytes: 16,
+            url: None,
+            kafka: None,
+            report: None,
+            tollgate,
+            port_base,
+        }
+    }
 }
 
 /// One way to log.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::call::Caller;
 use crate::kafka::OwnCluster;
 use crate::process::{cpu_seconds, pinned_to};
 use crate::started::{self, Process};
-use crate::{Outcome, wire};
+use crate::{Outcome, stop, wire};
 
 /// Where configurations and logs go.
 const PLACE: &str = "target/bench/modes";
@@ -23,6 +23,16 @@ const CALLER: Caller = Caller { key: "bench-only", limit: Duration::from_secs(10
 const PARTITIONS: i32 = 2;
 /// Copies of a topic in a Kafka that is not ours: as many as it makes by itself.
 const ITS_OWN_COPIES: i16 = -1;
+
+/// How long records may take to be in Kafka once it is back.
+const SETTLE: Duration = Duration::from_secs(60);
+/// Between two looks.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// Where a mode's route is.
+fn path_of(mode: Mode) -> String {
+    format!("/apisix/admin/routes/{}", mode.name())
+}
 
 /// The gateway that is measured.
 pub struct Gateway {
@@ -71,6 +81,15 @@ impl Parts {
     }
 
     fn put_route(&self, mode: Mode) -> Outcome {
+        if mode != Mode::Off {
+            let copies = if self.cluster.is_some() { 1 } else { ITS_OWN_COPIES };
+            wire::create_topic(&self.kafka, &self.topic(mode), PARTITIONS, copies)?;
+        }
+        let (status, body) = self.gateway.call("PUT", &path_of(mode), &self.route(mode)?)?;
+        if matches!(status, 200 | 201) { Ok(()) } else { Err(format!("route {}: {status} {body}", mode.name())) }
+    }
+
+    fn route(&self, mode: Mode) -> Outcome<Value> {
         let upstream = json!({
             "type": "roundrobin",
             "nodes": {self.behind.node.clone(): 1},
@@ -80,8 +99,6 @@ impl Parts {
         let mut route = json!({"uri": "/*", "host": mode.host(), "upstream": upstream});
         if mode != Mode::Off {
             let topic = self.topic(mode);
-            let copies = if self.cluster.is_some() { 1 } else { ITS_OWN_COPIES };
-            wire::create_topic(&self.kafka, &topic, PARTITIONS, copies)?;
             let (host, port) = self.kafka.rsplit_once(':').ok_or_else(|| format!("{} is no HOST:PORT", self.kafka))?;
             let port: u16 = port.parse().map_err(|_| format!("{port} is no port"))?;
             route["plugins"] = json!({"kafka-logger": {
@@ -92,8 +109,51 @@ impl Parts {
                 "batch_max_size": 1,
             }});
         }
-        let (status, body) = self.gateway.call("PUT", &format!("/apisix/admin/routes/{}", mode.name()), &route)?;
-        if matches!(status, 200 | 201) { Ok(()) } else { Err(format!("route {}: {status} {body}", mode.name())) }
+        Ok(route)
+    }
+
+    /// What changes a mode's route a little each time that it is called, with another number; for a thread of its own.
+    pub fn changer(&self, mode: Mode) -> Outcome<impl FnMut(u64) -> Outcome + Send + use<>> {
+        let (mut route, admin) = (self.route(mode)?, self.gateway.admin);
+        Ok(move |number: u64| {
+            route["desc"] = json!(number.to_string());
+            match CALLER.http(admin, "PUT", &path_of(mode), &route.to_string())? {
+                (200 | 201, _) => Ok(()),
+                (status, body) => Err(format!("route {}: {status} {body}", mode.name())),
+            }
+        })
+    }
+
+    /// Our own Kafka.
+    pub fn cluster(&self) -> Outcome<&OwnCluster> {
+        self.cluster.as_ref().ok_or_else(|| "Kafka is not ours".to_owned())
+    }
+
+    /// Its only node.
+    pub fn node(&self) -> Outcome<u16> {
+        self.cluster()?.nodes().first().copied().ok_or_else(|| "Kafka has no node".to_owned())
+    }
+
+    /// Starts it again.
+    pub fn make_whole(&mut self) -> Outcome {
+        self.cluster.as_mut().ok_or_else(|| "Kafka is not ours".to_owned())?.make_whole()
+    }
+
+    /// Requests of the gateway so far, and the records of a mode in Kafka: the same, if it had no others.
+    pub fn served_and_recorded(&self, mode: Mode) -> Outcome<(u64, u64)> {
+        Ok((self.gateway.requests()?, wire::record_count(&self.kafka, &self.topic(mode))?))
+    }
+
+    /// Waits until every request's record is in Kafka, of a gateway that had requests of this mode alone.
+    pub fn settled(&self, mode: Mode) -> Outcome {
+        let end = Instant::now() + SETTLE;
+        while Instant::now() < end {
+            if self.served_and_recorded(mode).is_ok_and(|(served, recorded)| recorded >= served) {
+                return Ok(());
+            }
+            stop::pause(EVERY)?;
+        }
+        Err(format!("the records were not in Kafka {} s after it came back", SETTLE.as_secs()))
     }
 
     /// The gateway.

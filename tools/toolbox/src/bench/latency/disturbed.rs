@@ -1,0 +1,162 @@
+//! The same gateway at one rate, undisturbed and while things go wrong: its route flips fifty times a second, Kafka hangs, Kafka is gone and
+//! the spool takes what comes. What a user waits must hardly tell.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{Options, PAUSE, Row, bounded};
+use crate::bench::campaign::machine;
+use crate::bench::figures::paired;
+use crate::bench::modes::open_loop::{self, Plan, Seen};
+use crate::bench::modes::parts::Parts;
+use crate::bench::modes::{Mode, Modes};
+use crate::bench::wrk::{self, Work};
+use crate::{Outcome, stop};
+
+/// Share of what the gateway can do.
+const SHARE: f64 = 0.7;
+/// Seconds of the closed loop that finds that out.
+const CAPACITY_S: u32 = 3;
+/// Between two changes of the route.
+const FLIP: Duration = Duration::from_millis(20);
+/// Into the measurement until Kafka hangs, and for how long.
+const HANG_AFTER: Duration = Duration::from_millis(500);
+/// How many times as long the 99.9th percentile may be as undisturbed.
+const MUST: f64 = 1.5;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    None,
+    Flips,
+    Hang,
+    Spool,
+}
+
+impl Trouble {
+    const ALL: [Self; 4] = [Self::None, Self::Flips, Self::Hang, Self::Spool];
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::None => "undisturbed",
+            Self::Flips => "route changed at 50 Hz",
+            Self::Hang => "Kafka hangs",
+            Self::Spool => "Kafka is gone, the spool fills",
+        }
+    }
+}
+
+/// Measures the gateway in every trouble, in turns.
+pub fn run(options: &Options) -> Outcome {
+    let modes = Modes::for_latency(options.tollgate.clone(), options.port_base, options.seconds);
+    let mut parts = Parts::start(&modes)?;
+    let capacity = capacity(&parts, &modes)?;
+    let rate = capacity * SHARE;
+    let mut rows = Trouble::ALL.map(|_| Row::default());
+    for round in 0..options.rounds {
+        for (trouble, row) in Trouble::ALL.into_iter().zip(&mut rows) {
+            stop::pause(PAUSE)?;
+            let seen = measure(&mut parts, &modes, trouble, rate)?;
+            eprintln!(
+                "{rate:.0}/s, round {}: {:<32} p50 {:.0} µs, p99 {:.0} µs, p99.9 {:.0} µs",
+                round + 1,
+                trouble.title(),
+                seen.percentile_us(50.0),
+                seen.percentile_us(99.0),
+                seen.percentile_us(99.9)
+            );
+            row.take(&seen);
+        }
+    }
+    report(rate, &rows);
+    let (served, recorded) = parts.served_and_recorded(Mode::Async)?;
+    println!("\nRequests of the route with async records: {served}; records in Kafka: {recorded}.");
+    if recorded < served { Err(format!("{} records are missing", served - recorded)) } else { Ok(()) }
+}
+
+fn capacity(parts: &Parts, modes: &Modes) -> Outcome<f64> {
+    let (_, cores) = machine::split(machine::cores(), modes.workers as usize);
+    let work = Work {
+        url: format!("http://{}{}", parts.gateway().proxy(), parts.path()),
+        connections: modes.connections,
+        seconds: CAPACITY_S,
+        cores,
+        headers: vec![format!("Host: {}", Mode::Async.host())],
+        script: Vec::new(),
+    };
+    wrk::run(&work, || {})?;
+    Ok(wrk::run(&work, || {})?.requests_per_s)
+}
+
+fn measure(parts: &mut Parts, modes: &Modes, trouble: Trouble, rate: f64) -> Outcome<Seen> {
+    let plan = Plan {
+        target: parts.gateway().proxy(),
+        host: Mode::Async.host().to_owned(),
+        path: parts.path().to_owned(),
+        connections: modes.connections,
+        rate,
+        seconds: modes.seconds,
+        core: machine::cores() - 1,
+    };
+    match trouble {
+        Trouble::None => open_loop::run(&plan),
+        Trouble::Flips => while_flipping(parts, &plan),
+        Trouble::Hang => {
+            let node = parts.node()?;
+            let load = std::thread::spawn(move || open_loop::run(&plan));
+            stop::pause(HANG_AFTER)?;
+            parts.cluster()?.hold(node)?;
+            let seen = load.join().map_err(|_| "the load panicked".to_owned())?;
+            parts.cluster()?.release(node)?;
+            parts.settled(Mode::Async)?;
+            seen
+        }
+        Trouble::Spool => {
+            let node = parts.node()?;
+            parts.cluster()?.kill(node)?;
+            let seen = open_loop::run(&plan);
+            parts.make_whole()?;
+            parts.settled(Mode::Async)?;
+            seen
+        }
+    }
+}
+
+/// Changes the route's description all the time: each change is a new snapshot on every core.
+fn while_flipping(parts: &Parts, plan: &Plan) -> Outcome<Seen> {
+    let (ends, flips) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (end, count) = (Arc::clone(&ends), Arc::clone(&flips));
+    let mut change = parts.changer(Mode::Async)?;
+    let flipping = std::thread::spawn(move || {
+        while !end.load(Ordering::Relaxed) {
+            let number = count.fetch_add(1, Ordering::Relaxed);
+            change(number)?;
+            std::thread::sleep(FLIP);
+        }
+        Ok::<(), String>(())
+    });
+    let seen = open_loop::run(plan);
+    ends.store(true, Ordering::Relaxed);
+    flipping.join().map_err(|_| "the changes panicked".to_owned())??;
+    let least = u64::from(plan.seconds) * 20;
+    match flips.load(Ordering::Relaxed) {
+        few if few < least => Err(format!("only {few} changes of the route came through")),
+        _ => seen,
+    }
+}
+
+fn report(rate: f64, rows: &[Row]) {
+    println!("\nAt {rate:.0} requests/s ({:.0} % of what it can do), async records:\n", SHARE * 100.0);
+    println!("| while | p50 µs | p99 µs | p99.9 µs | p99.9 ÷ undisturbed | failed |\n|---|---:|---:|---:|---:|---:|");
+    for (trouble, row) in Trouble::ALL.into_iter().zip(rows) {
+        let ratio = paired(&row.p999_us, &rows[0].p999_us);
+        let grade = match &ratio {
+            _ if trouble == Trouble::None => "",
+            Some(ratio) if ratio.median <= MUST => ", MUST reached",
+            _ => ", MISSED",
+        };
+        let ratio = ratio.map_or_else(|| "–".to_owned(), |ratio| bounded(ratio.median, ratio.bound));
+        println!("| {} | {} | {ratio}{grade} | {} |", trouble.title(), row.cells(), row.failed);
+    }
+}

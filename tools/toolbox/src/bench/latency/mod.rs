@@ -1,0 +1,201 @@
+//! `tools/bench latency`: what a user waits at a fixed rate, ours beside nginx, and ours while things go wrong. The open loop counts from
+//! when a request was due (see `modes::open_loop`), so that waiting is not left out.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::campaign::case::{CASES, Case, Who};
+use super::campaign::contestant::{Contestant, Ground};
+use super::campaign::sample::Bench;
+use super::campaign::{self, machine};
+use super::figures::{median, paired};
+use super::modes::open_loop::{self, Plan, Seen};
+use crate::kafka::OwnCluster;
+use crate::started::{self, Scratch};
+use crate::{Outcome, stop, wire};
+
+mod disturbed;
+
+/// Where configurations and logs go.
+const PLACE: &str = "target/bench/latency";
+/// Shares of what the slowest contestant can do.
+const SHARES: [f64; 3] = [0.5, 0.7, 0.9];
+/// Who is compared; the last is whom the others are held against.
+const WHO: [Who; 3] = [Who::Off, Who::Async, Who::Nginx];
+/// Partitions of a topic.
+const PARTITIONS: i32 = 2;
+/// Seconds of the closed loop that finds out what a contestant can do.
+const CAPACITY_S: u32 = 3;
+/// Ports between two contestants.
+const PORTS_EACH: u16 = 10;
+/// Between two measurements, so that one does not see the other's end.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Options of `latency`.
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// Rounds; each measures everybody at every rate once. From five on ratios have bounds.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
+    rounds: u32,
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// Only beside the peers, or only while things go wrong: peers, disturbed, or both.
+    #[arg(long, default_value = "both")]
+    part: String,
+    /// The gateway to measure.
+    #[arg(long, default_value = "target/packaged/tollgate")]
+    tollgate: PathBuf,
+    /// The first of the ports that are used; they lie up to 2,100 above it.
+    #[arg(long, default_value_t = 23_000, value_parser = clap::value_parser!(u16).range(1024..29_000))]
+    port_base: u16,
+}
+
+/// The latencies of one row, one sample a round, in microseconds.
+#[derive(Default)]
+struct Row {
+    p50_us: Vec<f64>,
+    p99_us: Vec<f64>,
+    p999_us: Vec<f64>,
+    failed: u64,
+}
+
+impl Row {
+    fn take(&mut self, seen: &Seen) {
+        self.p50_us.push(seen.percentile_us(50.0));
+        self.p99_us.push(seen.percentile_us(99.0));
+        self.p999_us.push(seen.percentile_us(99.9));
+        self.failed += seen.errors + seen.unanswered;
+    }
+
+    fn cells(&self) -> String {
+        let [p50, p99, p999] = [&self.p50_us, &self.p99_us, &self.p999_us].map(|all| median(all));
+        format!("{p50:.0} | {p99:.0} | {p999:.0}")
+    }
+}
+
+/// Measures what was asked for.
+pub fn run(options: &Options) -> Outcome {
+    let (peers, disturbed) = match options.part.as_str() {
+        "peers" => (true, false),
+        "disturbed" => (false, true),
+        "both" => (true, true),
+        other => return Err(format!("--part {other}: peers, disturbed or both")),
+    };
+    stop::install();
+    crate::process::allow_many_files();
+    if peers {
+        beside_peers(options)?;
+    }
+    if disturbed {
+        disturbed::run(options)?;
+    }
+    Ok(())
+}
+
+fn beside_peers(options: &Options) -> Outcome {
+    let dir = started::fresh(Path::new(PLACE))?;
+    let shm = Scratch::new(&format!("/dev/shm/tollgate-latency-{}", std::process::id()));
+    let (cluster, kafka) = OwnCluster::up("bench", options.port_base + 2000)?;
+    // 16 bytes, 64 connections.
+    let case = CASES[0];
+    let (cores, load_cores) = machine::split(machine::cores(), case.workers as usize);
+    let upstream_at = std::net::SocketAddr::from(([127, 0, 0, 1], options.port_base));
+    let upstream = campaign::upstream(&dir, upstream_at, case.connections, &load_cores, case.bytes)?;
+    let ground = Ground {
+        dir,
+        shm: shm.path().to_owned(),
+        upstream: upstream_at,
+        kafka: kafka.clone(),
+        cores,
+        tollgate: options.tollgate.clone(),
+        relay: PathBuf::new(),
+        card: PathBuf::new(),
+    };
+    let bench = Bench {
+        case: &case,
+        kafka: &kafka,
+        others: cluster.pids().into_iter().chain([upstream.pid()]).collect(),
+        cores: &load_cores,
+    };
+    let mut contestants = start(options, &case, &ground)?;
+    let capacity = capacity(&bench, &mut contestants)?;
+    println!("The slowest of them can do {capacity:.0} requests/s.");
+    for share in SHARES {
+        let rate = capacity * share;
+        let rows = at_rate(options, &case, &contestants, rate)?;
+        report(share, rate, &rows);
+    }
+    Ok(())
+}
+
+fn start(options: &Options, case: &Case, ground: &Ground) -> Outcome<Vec<Contestant>> {
+    let start = |(index, who): (usize, Who)| {
+        let topic = format!("bench-latency-{}", who.name());
+        if who.records() {
+            wire::create_topic(&ground.kafka, &topic, PARTITIONS, 1)?;
+        }
+        let contestant =
+            Contestant::start(who, case, ground, options.port_base + PORTS_EACH * (index as u16 + 1), &topic)?;
+        contestant.check(case)?;
+        Ok(contestant)
+    };
+    WHO.into_iter().enumerate().map(start).collect()
+}
+
+/// Requests per second of the slowest, after a first load that warms everybody up.
+fn capacity(bench: &Bench<'_>, contestants: &mut [Contestant]) -> Outcome<f64> {
+    let mut least = f64::INFINITY;
+    for contestant in contestants {
+        bench.warm_up(contestant, CAPACITY_S)?;
+        least = least.min(bench.measure(contestant, CAPACITY_S)?.requests_per_s);
+    }
+    Ok(least)
+}
+
+fn at_rate(options: &Options, case: &Case, contestants: &[Contestant], rate: f64) -> Outcome<Vec<Row>> {
+    let mut rows: Vec<Row> = WHO.iter().map(|_| Row::default()).collect();
+    for round in 0..options.rounds as usize {
+        for step in 0..contestants.len() {
+            // Another one begins each round, so that none always follows the same neighbour.
+            let index = (step + round) % contestants.len();
+            let contestant = &contestants[index];
+            stop::pause(PAUSE)?;
+            let plan = Plan {
+                target: contestant.address,
+                host: "bench.test".to_owned(),
+                path: case.path.to_owned(),
+                connections: case.connections,
+                rate,
+                seconds: options.seconds,
+                core: machine::cores() - 1,
+            };
+            let seen = open_loop::run(&plan)?;
+            eprintln!(
+                "{rate:.0}/s, round {}: {:<20} p50 {:.0} µs, p99 {:.0} µs, p99.9 {:.0} µs",
+                round + 1,
+                contestant.who.title(),
+                seen.percentile_us(50.0),
+                seen.percentile_us(99.0),
+                seen.percentile_us(99.9)
+            );
+            rows[index].take(&seen);
+        }
+    }
+    Ok(rows)
+}
+
+fn report(share: f64, rate: f64, rows: &[Row]) {
+    println!("\nAt {:.0} % of that, {rate:.0} requests/s, from when a request was due:\n", share * 100.0);
+    println!("| who | p50 µs | p99 µs | p99.9 µs | p99.9 ÷ nginx | failed |\n|---|---:|---:|---:|---:|---:|");
+    let nginx = rows.last();
+    for (who, row) in WHO.iter().zip(rows) {
+        let ratio = nginx.and_then(|nginx| paired(&row.p999_us, &nginx.p999_us));
+        let ratio = ratio.map_or_else(|| "–".to_owned(), |ratio| bounded(ratio.median, ratio.bound));
+        println!("| {} | {} | {ratio} | {} |", who.title(), row.cells(), row.failed);
+    }
+}
+
+fn bounded(value: f64, bound: Option<(f64, f64)>) -> String {
+    bound.map_or_else(|| format!("{value:.2}"), |(low, high)| format!("{value:.2} [{low:.2}–{high:.2}]"))
+}
