@@ -13,23 +13,28 @@ use tollgate::http::recall::{Recall, Recalled};
 use tollgate::http::request::{RequestHead, parse_request, recall_request};
 use tollgate::http::response::{Asked, ResponseHead, parse_response, recall_response};
 
+const PEER: Peer<'static> =
+    Peer { remote_addr: b"192.168.17.33", scheme: b"http", port: b"9080", trust: PeerTrust::Unconfigured };
+
+fn forward<'a>(bytes: &'a [u8], head: &'a RequestHead) -> Forward<'a> {
+    Forward {
+        host: HostHeader::Pass { fallback: b"10.0.0.17:8080" },
+        peer: PEER,
+        forwarded: forwarded(bytes, head, &PEER),
+        upgrade: Upgrade::Drop,
+        target: None,
+        via: Some(b"tollgate"),
+    }
+}
+
 /// What goes upstream, the forwarding fields included.
 pub fn request_rewritten(bytes: &[u8], count: u64) {
     let mut head = RequestHead::default();
     parse_request(bytes, &HeadLimits::default(), &mut head).expect("a request");
-    let peer = Peer { remote_addr: b"192.168.17.33", scheme: b"http", port: b"9080", trust: PeerTrust::Unconfigured };
     let mut out = Vec::with_capacity(16 * 1024);
     for _ in 0..count {
         out.clear();
-        let forward = Forward {
-            host: HostHeader::Pass { fallback: b"10.0.0.17:8080" },
-            peer,
-            forwarded: forwarded(bytes, &head, &peer),
-            upgrade: Upgrade::Drop,
-            target: None,
-            via: Some(b"tollgate"),
-        };
-        write_request(&mut out, black_box(bytes), &head, &forward);
+        write_request(&mut out, black_box(bytes), &head, &forward(bytes, &head));
         assert!(black_box(&out).len() > 100);
     }
 }
@@ -38,22 +43,13 @@ pub fn request_rewritten(bytes: &[u8], count: u64) {
 pub fn request_recalled(bytes: &[u8], count: u64) {
     let (mut recall, mut recalled) = (Recall::default(), Recalled::default());
     let (mut head, limits) = (RequestHead::default(), HeadLimits::default());
-    let peer = Peer { remote_addr: b"192.168.17.33", scheme: b"http", port: b"9080", trust: PeerTrust::Unconfigured };
     let mut out = Vec::with_capacity(16 * 1024);
     for _ in 0..count {
         out.clear();
         head.clear();
         let parsed = recall_request(black_box(bytes), &limits, &mut head, &mut recall, &mut recalled);
         assert!(parsed.is_ok());
-        let forward = Forward {
-            host: HostHeader::Pass { fallback: b"10.0.0.17:8080" },
-            peer,
-            forwarded: forwarded(bytes, &head, &peer),
-            upgrade: Upgrade::Drop,
-            target: None,
-            via: Some(b"tollgate"),
-        };
-        write_recalled_request(&mut out, bytes, &head, &forward, &recalled);
+        write_recalled_request(&mut out, bytes, &head, &forward(bytes, &head), &recalled);
         assert!(black_box(&out).len() > 100);
     }
 }

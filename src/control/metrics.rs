@@ -79,19 +79,28 @@ fn polls(text: &mut String, board: &Board) {
     family(text, POLLS, "histogram", help);
     for core in 0..board.core_count() {
         let (counts, sum_ns) = board.counters(core).polls.read();
-        let mut count = 0;
-        for (class, in_class) in counts.iter().enumerate() {
-            count += in_class;
-            let bound = POLL_BOUNDS_NS.get(class).map_or("+Inf".to_owned(), |ns| seconds(*ns));
-            let _ = writeln!(text, "{POLLS}_bucket{{core=\"{core}\",le=\"{bound}\"}} {count}");
-        }
-        let _ = writeln!(text, "{POLLS}_sum{{core=\"{core}\"}} {}", seconds(sum_ns));
-        let _ = writeln!(text, "{POLLS}_count{{core=\"{core}\"}} {count}");
+        let bounds_s = POLL_BOUNDS_NS.iter().map(|ns| *ns as f64 / 1e9);
+        histogram(text, (POLLS, &format!("core=\"{core}\"")), bounds_s, &counts, sum_ns);
     }
 }
 
-fn seconds(ns: u64) -> String {
-    (ns as f64 / 1e9).to_string()
+/// The lines of one histogram. `counts` are those of each bound, not added up, and one more for what lies behind them.
+fn histogram(
+    text: &mut String,
+    (name, labels): (&str, &str),
+    bounds_s: impl Iterator<Item = f64>,
+    counts: &[u64],
+    sum_ns: u64,
+) {
+    let mut count = 0;
+    for (bound_s, in_class) in bounds_s.zip(counts) {
+        count += in_class;
+        let _ = writeln!(text, "{name}_bucket{{{labels},le=\"{bound_s}\"}} {count}");
+    }
+    count += counts.last().copied().unwrap_or(0);
+    let _ = writeln!(text, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
+    let _ = writeln!(text, "{name}_sum{{{labels}}} {}", sum_ns as f64 / 1e9);
+    let _ = writeln!(text, "{name}_count{{{labels}}} {count}");
 }
 
 fn family(text: &mut String, name: &str, kind: &str, help: &str) {

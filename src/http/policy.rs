@@ -113,10 +113,7 @@ pub struct Forward<'a> {
 /// Appends the head that goes upstream: HTTP/1.1, origin-form, kept alive, framed from `head.body`. The body follows it framed
 /// the same way: as many bytes as Content-Length says, or chunked.
 pub fn write_request(out: &mut Vec<u8>, bytes: &[u8], head: &RequestHead, forward: &Forward<'_>) {
-    let mut writer = HeadWriter { out, sent: None };
-    request_line(&mut writer, bytes, head, forward);
-    address_lines(&mut writer, bytes, head, forward);
-    request_rest(&mut writer, bytes, head, forward);
+    write_recalled_request(out, bytes, head, forward, &Recalled::default());
 }
 
 /// As [`write_request`]. What was written for the same lines before is written again, but for the lines about addresses.

@@ -96,7 +96,7 @@ impl<H> fmt::Debug for Known<H> {
     }
 }
 
-impl<H> Recall<H> {
+impl<H: Clone> Recall<H> {
     /// Looks for the lines at the start of `bytes`, up to the first blank line.
     pub(super) fn look(&mut self, bytes: &[u8]) -> Look<H> {
         if self.misses >= MISSES_MOST && !self.misses.is_multiple_of(LOOKS_EVERY) {
@@ -119,13 +119,13 @@ impl<H> Recall<H> {
     }
 
     /// Keeps the head at the start of `bytes`, if it is not the first time that it is met.
-    pub(super) fn note(&mut self, unknown: Unknown, bytes: &[u8], head: impl FnOnce() -> H) {
+    pub(super) fn note(&mut self, unknown: Unknown, bytes: &[u8], head: &H) {
         let Some(block) = bytes.get(..unknown.len) else { return };
         let fingerprint = fingerprint(block);
         if self.fingerprints[unknown.slot] == fingerprint {
             self.slots[unknown.slot] = Some(Rc::new(Known {
                 block: block.into(),
-                head: head(),
+                head: head.clone(),
                 written: RefCell::default(),
                 rendered: RefCell::default(),
             }));
@@ -153,6 +153,11 @@ fn fingerprint(block: &[u8]) -> u64 {
 }
 
 impl<H> Known<H> {
+    /// Bytes of the lines that are known, the blank one included.
+    pub(super) const fn len(&self) -> usize {
+        self.block.len()
+    }
+
     /// Appends what was written for the head the last time to `out`, and its lines' places to `sent`, if `given` is what it was. `None`: it
     /// has to be written, and [`Known::keep`] told.
     pub(super) fn write<const COUNT: usize>(
@@ -302,7 +307,7 @@ mod tests {
         match recall.look(bytes) {
             Look::Known(known) => Some(known.head),
             Look::Unknown(unknown) => {
-                recall.note(unknown, bytes, || head);
+                recall.note(unknown, bytes, &head);
                 None
             }
             Look::Nothing => None,

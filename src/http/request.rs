@@ -82,8 +82,6 @@ pub struct RequestHead {
     has_host: bool,
     expects: bool,
     expects_other: bool,
-    /// Where the field lines began, in a head that is kept to be recalled.
-    fields_at: usize,
 }
 
 impl RequestHead {
@@ -94,15 +92,15 @@ impl RequestHead {
         *self = Self { fields, ..Self::default() };
     }
 
-    /// Takes over what the field lines of `other` said, which are the same bytes as those that begin at `progress.at`. False, and nothing is
-    /// done, if they are too many or too long for this head.
-    fn adopt(&mut self, other: &Self, limits: &HeadLimits) -> bool {
+    /// Takes over what the field lines at the end of `other`, `len` bytes of it, said: they are the same bytes as those that begin at
+    /// `progress.at`. False, and nothing is done, if they are too many or too long for this head.
+    fn adopt(&mut self, other: &Self, len: usize, limits: &HeadLimits) -> bool {
         let at = self.progress.at;
-        let end = at + (other.len - other.fields_at);
+        let end = at + len;
         if end > limits.head_bytes || other.fields.len() > limits.header_count {
             return false;
         }
-        let by = (at as u32).wrapping_sub(other.fields_at as u32);
+        let by = (end as u32).wrapping_sub(other.len as u32);
         self.fields.copy_from(&other.fields, by);
         self.framing = Framing { upgrade: other.framing.upgrade.map(|value| value.moved(by)), ..other.framing };
         (self.has_host, self.expects, self.expects_other) = (other.has_host, other.expects, other.expects_other);
@@ -152,7 +150,7 @@ pub fn recall_request(
         return read_fields(bytes, limits, head);
     }
     match recall.look(&bytes[at..]) {
-        Look::Known(known) if head.adopt(&known.head, limits) => {
+        Look::Known(known) if head.adopt(&known.head, known.len(), limits) => {
             recalled.know(Some(known));
             conclude(bytes, head)?;
             Ok(Parsed::Complete)
@@ -160,7 +158,7 @@ pub fn recall_request(
         Look::Unknown(unknown) => {
             let parsed = read_fields(bytes, limits, head)?;
             if parsed == Parsed::Complete {
-                recall.note(unknown, &bytes[at..], || RequestHead { fields_at: at, ..head.clone() });
+                recall.note(unknown, &bytes[at..], head);
             }
             Ok(parsed)
         }

@@ -105,7 +105,7 @@ pub fn recall_response(
         Look::Unknown(unknown) => {
             let parsed = parse_response(bytes, limits, asked, head)?;
             if parsed == Parsed::Complete {
-                recall.note(unknown, bytes, || head.clone());
+                recall.note(unknown, bytes, head);
             }
             Ok(parsed)
         }

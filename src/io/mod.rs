@@ -10,7 +10,6 @@ pub mod deadline;
 pub mod driver;
 pub mod duplex;
 pub mod files;
-
 pub mod listener;
 pub mod lodging;
 pub mod notify;

@@ -232,7 +232,6 @@ impl Client {
             date: &core.date(),
             upstream_status: None,
         };
-        scratch.recalled_response.clear();
         reply::write_reply(&mut scratch.head_down, &reply, &mut scratch.sent);
         self.deadline.set_send_ms(core.settings.send_timeout_ms);
         let (result, head_down) = self.socket.write_all(std::mem::take(&mut scratch.head_down)).await;

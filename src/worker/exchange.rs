@@ -165,6 +165,7 @@ async fn answer_with(
         upstream_status: upstream_status.map(str::as_bytes),
     };
     scratch.head_down.clear();
+    // That of a try before it may have been known.
     scratch.recalled_response.clear();
     let head_bytes = reply::write_reply(&mut scratch.head_down, &reply, &mut scratch.sent);
     let is_sent = send_reply(core, client, scratch).await;

@@ -247,7 +247,6 @@ async fn reject(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch, aft
         upstream_status: None,
     };
     scratch.head_down.clear();
-    scratch.recalled_response.clear();
     reply::write_reply(&mut scratch.head_down, &reply, &mut scratch.sent);
     let (is_sent, head_down) = send(core, client, std::mem::take(&mut scratch.head_down)).await;
     scratch.head_down = head_down;

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod admin;
+mod alone;
 mod balance;
 mod connection;
 mod core;
@@ -26,6 +27,7 @@ mod tunnel;
 mod upload;
 mod waiters;
 
+pub use self::alone::Alone;
 pub use self::core::{Left, Start, run};
 pub use settings::Settings;
 pub use ship::Ship;

@@ -5,21 +5,13 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use clap::Parser;
-use tollgate::base::limits::{RING_BYTES, SLOT_BYTES};
-use tollgate::config::publish::Board;
-use tollgate::io::clock::Clock;
-use tollgate::io::deadline::{Deadlines, TICK_MS};
-use tollgate::io::{driver, ring_memory};
-use tollgate::kafka::{
-    Appended, Batching, Compression, LaneId, LaneSpec, Overflow, Partitioner, Shipper, ShipperOptions, SinkSpec,
-};
-use tollgate::worker::Ship;
+use tollgate::io::driver;
+use tollgate::kafka::{Appended, Compression};
+use tollgate::worker::Alone;
 
 /// Records appended before the core is given back, so that what is sealed gets sent.
 const AT_ONCE: u64 = 256;
@@ -81,9 +73,8 @@ async fn produce(
     mut value: Vec<u8>,
     compression: Compression,
 ) -> Result<(), String> {
-    let clock = Rc::new(Clock::default());
-    let ship = start(&clock)?;
-    let lane = lane(&ship, kafka, topic, compression);
+    let alone = Alone::start("bench", kafka, &topic, compression).map_err(|error| error.to_string())?;
+    let (ship, lane) = (&alone.ship, alone.lane);
     let place = place_of_number(&value).ok_or("the value has no 0000000000 in it")?;
     let (began, cpu_before) = (Instant::now(), cpu_s());
     let mut number = 0;
@@ -92,7 +83,7 @@ async fn produce(
             monoio::time::sleep(PAUSE).await;
             continue;
         }
-        let now = clock.now();
+        let now = alone.clock.now();
         for _ in 0..AT_ONCE.min(records - number) {
             write_number(&mut value[place..place + 10], number);
             match ship.append(lane, now, &mut |out| out.push(&value)) {
@@ -102,56 +93,10 @@ async fn produce(
         }
         give_back_once().await;
     }
-    let now = clock.now();
-    ship.with(|shipper| shipper.flush(now));
-    let until = now.mono.plus_ms(DRAIN_MS);
-    while ship.with(|shipper| shipper.held_entries()) > 0 && clock.mono() < until {
-        monoio::time::sleep(PAUSE).await;
-    }
-    let left = ship.with(|shipper| shipper.held_entries()) + ship.left().lost;
+    let left = alone.finish(DRAIN_MS).await;
     let (wall, cpu) = (began.elapsed().as_secs_f64(), cpu_s() - cpu_before);
     println!("{{\"records\":{records},\"unacknowledged\":{left},\"cpu_s\":{cpu:.4},\"wall_s\":{wall:.4}}}");
     Ok(())
-}
-
-fn start(clock: &Rc<Clock>) -> Result<Rc<Ship>, String> {
-    let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-    let options = ShipperOptions { client_id: "bench".to_owned(), seed, ..ShipperOptions::default() };
-    let slots = ring_memory::map(RING_BYTES / SLOT_BYTES, SLOT_BYTES).map_err(|error| error.to_string())?;
-    // Brokers are named by address, so that nobody has to answer questions about names.
-    let (board, _, _) = Board::new(Arc::default(), vec![Box::new(|| {})], 1);
-    let deadlines = Rc::new(Deadlines::default());
-    let shipper = Shipper::new(slots, options);
-    let ship = Ship::new(shipper, None, 0, Arc::new(board), Rc::clone(clock), Rc::clone(&deadlines));
-    monoio::spawn(Rc::clone(&ship).timer());
-    let ticking = Rc::clone(clock);
-    monoio::spawn(async move {
-        loop {
-            monoio::time::sleep(Duration::from_millis(TICK_MS)).await;
-            deadlines.sweep(ticking.mono().ms());
-        }
-    });
-    Ok(ship)
-}
-
-fn lane(ship: &Rc<Ship>, kafka: SocketAddr, topic: String, compression: Compression) -> LaneId {
-    let sink = SinkSpec {
-        overflow: Overflow::DropNewest,
-        compression,
-        ..SinkSpec::new(vec![(kafka.ip().to_string(), kafka.port())])
-    };
-    ship.with(|shipper| {
-        let sink = shipper.sink(&sink);
-        shipper.lane(&LaneSpec {
-            sink,
-            topic,
-            key: None,
-            partitioner: Partitioner::Murmur2,
-            batching: Batching::Each,
-            max_pending_entries: None,
-            stored_as: 0,
-        })
-    })
 }
 
 fn place_of_number(value: &[u8]) -> Option<usize> {

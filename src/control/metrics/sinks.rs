@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{escaped, family};
+use super::{escaped, family, histogram};
 use crate::kafka::SinkFigures;
 use crate::kafka::figures::LATENCY_BOUNDS_MS;
 
@@ -71,20 +71,11 @@ pub fn render<'a>(text: &mut String, cores: impl Iterator<Item = (usize, &'a [Si
         let _ = writeln!(text, "{AGE}{{{labels}}} {}", age_ms / 1_000);
     }
     family(text, LATENCY, "histogram", "From a batch's first send to its acknowledgement.");
-    each().for_each(|(labels, sink)| latencies(text, &labels, sink));
-}
-
-fn latencies(text: &mut String, labels: &str, sink: &SinkFigures) {
-    let latencies = &sink.stats.latencies;
-    let mut below = 0;
-    for (bound_ms, count) in LATENCY_BOUNDS_MS.iter().zip(latencies.counts) {
-        below += count;
-        let _ = writeln!(text, "{LATENCY}_bucket{{{labels},le=\"{}\"}} {below}", *bound_ms as f64 / 1e3);
+    for (labels, sink) in each() {
+        let latencies = &sink.stats.latencies;
+        let bounds_s = LATENCY_BOUNDS_MS.iter().map(|ms| *ms as f64 / 1e3);
+        histogram(text, (LATENCY, &labels), bounds_s, &latencies.counts, latencies.sum_ns);
     }
-    let count = latencies.count();
-    let _ = writeln!(text, "{LATENCY}_bucket{{{labels},le=\"+Inf\"}} {count}");
-    let _ = writeln!(text, "{LATENCY}_sum{{{labels}}} {}", latencies.sum_ns as f64 / 1e9);
-    let _ = writeln!(text, "{LATENCY}_count{{{labels}}} {count}");
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ mod modes;
 mod producer;
 mod wrk;
 
+/// Partitions of a topic: as many as the walk-through's Kafka makes by itself.
+const PARTITIONS: i32 = 2;
+
 /// What can be measured.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
+use super::PARTITIONS;
 use super::figures::{median, paired};
 use crate::kafka::OwnCluster;
 use crate::process::pinned_to;
@@ -16,8 +17,6 @@ use crate::{Outcome, stop, wire};
 const PLACE: &str = "target/bench/producer";
 /// The other producer's source.
 const SOURCE: &str = "tools/bench.d/librdkafka.c";
-/// Partitions of a topic.
-const PARTITIONS: i32 = 2;
 /// How many times as many records per CPU second it should be.
 const MUST: f64 = 1.5;
 /// A default entry as the gateway writes it for a small request; the zeros become the record's number.

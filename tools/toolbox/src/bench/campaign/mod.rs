@@ -12,6 +12,7 @@ use self::case::{Case, Who};
 use self::contestant::{Contestant, Ground};
 use self::sample::{Bench, Sample};
 use self::table::{Look, Table};
+use crate::bench::PARTITIONS;
 use crate::kafka::OwnCluster;
 use crate::process::pinned_to;
 use crate::started::{self, Process, Scratch, program};
@@ -29,8 +30,6 @@ mod verdict;
 
 /// Where configurations and logs go.
 const PLACE: &str = "target/bench";
-/// Partitions of a topic: as many as the walk-through's Kafka makes by itself.
-const PARTITIONS: i32 = 2;
 /// Bytes of the smallest responses.
 const SMALL_BYTES: usize = 16;
 /// Bytes of the longest body that stands in nginx's configuration; it takes no longer word than 4 KiB.
@@ -40,7 +39,7 @@ const WARM_UP_S: u32 = 1;
 /// The same for the first contestant that records: a broker just started is slow.
 const FIRST_WARM_UP_S: u32 = 3;
 /// Ports between two contestants.
-const PORTS_EACH: u16 = 10;
+pub const PORTS_EACH: u16 = 10;
 /// From so many connections on the upstream closes idle ones soon: those of all contestants together would be too many.
 const MANY_CONNECTIONS: u32 = 256;
 

@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Options, PAUSE, Row, bounded};
-use crate::bench::campaign::machine;
 use crate::bench::figures::paired;
 use crate::bench::modes::open_loop::{self, Plan, Seen};
 use crate::bench::modes::parts::Parts;
-use crate::bench::modes::{Mode, Modes};
-use crate::bench::wrk::{self, Work};
+use crate::bench::modes::{self, Mode, Modes};
+use crate::bench::wrk;
 use crate::{Outcome, stop};
 
 /// Share of what the gateway can do.
@@ -49,15 +48,15 @@ impl Trouble {
 
 /// Measures the gateway in every trouble, in turns.
 pub fn run(options: &Options) -> Outcome {
-    let modes = Modes::for_latency(options.tollgate.clone(), options.port_base, options.seconds);
-    let mut parts = Parts::start(&modes)?;
-    let capacity = capacity(&parts, &modes)?;
+    let gateway = Modes::for_latency(options.tollgate.clone(), options.port_base, options.seconds);
+    let mut parts = Parts::start(&gateway)?;
+    let capacity = capacity(&parts, &gateway)?;
     let rate = capacity * SHARE;
     let mut rows = Trouble::ALL.map(|_| Row::default());
     for round in 0..options.rounds {
         for (trouble, row) in Trouble::ALL.into_iter().zip(&mut rows) {
             stop::pause(PAUSE)?;
-            let seen = measure(&mut parts, &modes, trouble, rate)?;
+            let seen = measure(&mut parts, &gateway, trouble, rate)?;
             eprintln!(
                 "{rate:.0}/s, round {}: {:<32} p50 {:.0} µs, p99 {:.0} µs, p99.9 {:.0} µs",
                 round + 1,
@@ -75,30 +74,14 @@ pub fn run(options: &Options) -> Outcome {
     if recorded < served { Err(format!("{} records are missing", served - recorded)) } else { Ok(()) }
 }
 
-fn capacity(parts: &Parts, modes: &Modes) -> Outcome<f64> {
-    let (_, cores) = machine::split(machine::cores(), modes.workers as usize);
-    let work = Work {
-        url: format!("http://{}{}", parts.gateway().proxy(), parts.path()),
-        connections: modes.connections,
-        seconds: CAPACITY_S,
-        cores,
-        headers: vec![format!("Host: {}", Mode::Async.host())],
-        script: Vec::new(),
-    };
+fn capacity(parts: &Parts, options: &Modes) -> Outcome<f64> {
+    let work = modes::work(parts, Mode::Async, options, CAPACITY_S);
     wrk::run(&work, || {})?;
     Ok(wrk::run(&work, || {})?.requests_per_s)
 }
 
-fn measure(parts: &mut Parts, modes: &Modes, trouble: Trouble, rate: f64) -> Outcome<Seen> {
-    let plan = Plan {
-        target: parts.gateway().proxy(),
-        host: Mode::Async.host().to_owned(),
-        path: parts.path().to_owned(),
-        connections: modes.connections,
-        rate,
-        seconds: modes.seconds,
-        core: machine::cores() - 1,
-    };
+fn measure(parts: &mut Parts, options: &Modes, trouble: Trouble, rate: f64) -> Outcome<Seen> {
+    let plan = modes::plan(parts, Mode::Async, options, rate);
     match trouble {
         Trouble::None => open_loop::run(&plan),
         Trouble::Flips => while_flipping(parts, &plan),

@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::PARTITIONS;
 use super::campaign::case::{CASES, Case, Who};
 use super::campaign::contestant::{Contestant, Ground};
 use super::campaign::sample::Bench;
-use super::campaign::{self, machine};
+use super::campaign::{self, PORTS_EACH, machine};
 use super::figures::{median, paired};
 use super::modes::open_loop::{self, Plan, Seen};
 use crate::kafka::OwnCluster;
@@ -22,12 +23,8 @@ const PLACE: &str = "target/bench/latency";
 const SHARES: [f64; 3] = [0.5, 0.7, 0.9];
 /// Who is compared; the last is whom the others are held against.
 const WHO: [Who; 3] = [Who::Off, Who::Async, Who::Nginx];
-/// Partitions of a topic.
-const PARTITIONS: i32 = 2;
 /// Seconds of the closed loop that finds out what a contestant can do.
 const CAPACITY_S: u32 = 3;
-/// Ports between two contestants.
-const PORTS_EACH: u16 = 10;
 /// Between two measurements, so that one does not see the other's end.
 const PAUSE: Duration = Duration::from_millis(500);
 

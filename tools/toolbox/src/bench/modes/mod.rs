@@ -225,16 +225,7 @@ fn closed(parts: &Parts, mode: Mode, modes: &Modes) -> Outcome<Sample> {
 }
 
 fn open(parts: &Parts, mode: Mode, modes: &Modes, rate: f64) -> Outcome<Sample> {
-    let plan = Plan {
-        target: parts.gateway().proxy(),
-        host: mode.host().to_owned(),
-        path: parts.path().to_owned(),
-        connections: modes.connections,
-        rate,
-        seconds: modes.seconds,
-        core: machine::cores() - 1,
-    };
-    let seen = open_loop::run(&plan)?;
+    let seen = open_loop::run(&plan(parts, mode, modes, rate))?;
     Ok(Sample {
         requests_per_s: (seen.answered + seen.errors) as f64 / f64::from(modes.seconds),
         p50_us: seen.percentile_us(50.0),
@@ -246,7 +237,21 @@ fn open(parts: &Parts, mode: Mode, modes: &Modes, rate: f64) -> Outcome<Sample> 
     })
 }
 
-fn work(parts: &Parts, mode: Mode, modes: &Modes, seconds: u32) -> Work {
+/// What the open loop does to a mode.
+pub fn plan(parts: &Parts, mode: Mode, modes: &Modes, rate: f64) -> Plan {
+    Plan {
+        target: parts.gateway().proxy(),
+        host: mode.host().to_owned(),
+        path: parts.path().to_owned(),
+        connections: modes.connections,
+        rate,
+        seconds: modes.seconds,
+        core: machine::cores() - 1,
+    }
+}
+
+/// What the closed loop does to a mode.
+pub fn work(parts: &Parts, mode: Mode, modes: &Modes, seconds: u32) -> Work {
     let (_, cores) = machine::split(machine::cores(), modes.workers as usize);
     Work {
         url: format!("http://{}{}", parts.gateway().proxy(), parts.path()),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Value, json};
 
 use super::{Mode, Modes};
+use crate::bench::PARTITIONS;
 use crate::bench::campaign::{self, machine};
 use crate::call::Caller;
 use crate::kafka::OwnCluster;
@@ -19,8 +20,6 @@ use crate::{Outcome, stop, wire};
 const PLACE: &str = "target/bench/modes";
 /// What the gateway is called with.
 const CALLER: Caller = Caller { key: "bench-only", limit: Duration::from_secs(10) };
-/// Partitions of a topic: as many as the walk-through's Kafka makes by itself.
-const PARTITIONS: i32 = 2;
 /// Copies of a topic in a Kafka that is not ours: as many as it makes by itself.
 const ITS_OWN_COPIES: i16 = -1;
 
@@ -29,9 +28,13 @@ const SETTLE: Duration = Duration::from_secs(60);
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// Where a mode's route is.
-fn path_of(mode: Mode) -> String {
-    format!("/apisix/admin/routes/{}", mode.name())
+/// Makes or changes a mode's route.
+fn put(admin: SocketAddr, mode: Mode, route: &Value) -> Outcome {
+    let path = format!("/apisix/admin/routes/{}", mode.name());
+    match CALLER.http(admin, "PUT", &path, &route.to_string())? {
+        (200 | 201, _) => Ok(()),
+        (status, body) => Err(format!("route {}: {status} {body}", mode.name())),
+    }
 }
 
 /// The gateway that is measured.
@@ -85,8 +88,7 @@ impl Parts {
             let copies = if self.cluster.is_some() { 1 } else { ITS_OWN_COPIES };
             wire::create_topic(&self.kafka, &self.topic(mode), PARTITIONS, copies)?;
         }
-        let (status, body) = self.gateway.call("PUT", &path_of(mode), &self.route(mode)?)?;
-        if matches!(status, 200 | 201) { Ok(()) } else { Err(format!("route {}: {status} {body}", mode.name())) }
+        put(self.gateway.admin, mode, &self.route(mode)?)
     }
 
     fn route(&self, mode: Mode) -> Outcome<Value> {
@@ -117,10 +119,7 @@ impl Parts {
         let (mut route, admin) = (self.route(mode)?, self.gateway.admin);
         Ok(move |number: u64| {
             route["desc"] = json!(number.to_string());
-            match CALLER.http(admin, "PUT", &path_of(mode), &route.to_string())? {
-                (200 | 201, _) => Ok(()),
-                (status, body) => Err(format!("route {}: {status} {body}", mode.name())),
-            }
+            put(admin, mode, &route)
         })
     }
 
@@ -262,10 +261,6 @@ impl Gateway {
             return Err(format!("the gateway's metrics do not count requests ({status})"));
         }
         Ok(counts.iter().sum::<f64>() as u64)
-    }
-
-    fn call(&self, method: &str, path: &str, body: &Value) -> Outcome<(u16, String)> {
-        CALLER.http(self.admin, method, path, &body.to_string())
     }
 }
 
