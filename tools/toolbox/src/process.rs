@@ -166,6 +166,42 @@ pub fn stay_on(core: usize) {
     }
 }
 
+/// Gives a running process, and every thread that it starts from now on, only what nobody else wants of a core (`SCHED_IDLE`, sched(7)): it
+/// then takes no time from those that it shares cores with, as if it had a machine of its own.
+pub fn take_only_idle_time(pid: i32) {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    for thread in tasks.filter_map(|task| task.file_name().to_str()?.parse::<i32>().ok()) {
+        // SAFETY: sched_param is plain bits, for this policy all zero; the call reads it. A thread that has ended is an error that does no harm.
+        unsafe {
+            let none: libc::sched_param = std::mem::zeroed();
+            libc::sched_setscheduler(thread, libc::SCHED_IDLE, &raw const none);
+        }
+    }
+}
+
+/// Lets a thread (0: the calling one) run 100 µs at a time where it shares a core with others that are busy, instead of the kernel's 3 ms: a
+/// load and its upstream on one core otherwise wait for each other so long. Nothing before Linux 6.12, which knows no slices of a thread's own.
+pub fn take_short_turns(thread: i32) {
+    /// `struct sched_attr` (`include/uapi/linux/sched/types.h`), its first version.
+    #[repr(C)]
+    struct Attributes {
+        size: u32,
+        policy: u32,
+        flags: u64,
+        nice: i32,
+        priority: u32,
+        runtime_ns: u64,
+        deadline_ns: u64,
+        period_ns: u64,
+    }
+    let policy = libc::SCHED_OTHER as u32;
+    let size = size_of::<Attributes>() as u32;
+    let runtime_ns = 100_000;
+    let turns = Attributes { size, policy, flags: 0, nice: 0, priority: 0, runtime_ns, deadline_ns: 0, period_ns: 0 };
+    // SAFETY: the call reads `size` bytes behind a live pointer. A thread that has ended is an error that does no harm.
+    unsafe { libc::syscall(libc::SYS_sched_setattr, thread, &raw const turns, 0) };
+}
+
 /// CPU seconds of a process so far, user and system, its threads included. Nothing if it is gone.
 pub fn cpu_seconds(pid: i32) -> Option<f64> {
     /// Linux counts these fields in hundredths of a second on every architecture that we know (proc(5), `USER_HZ`).

@@ -11,6 +11,7 @@ use crate::bench::modes::open_loop::{self, Plan, Seen};
 use crate::bench::modes::parts::Parts;
 use crate::bench::modes::{self, Mode, Modes};
 use crate::bench::wrk;
+use crate::process::take_only_idle_time;
 use crate::{Outcome, stop};
 
 /// Share of what the gateway can do.
@@ -50,6 +51,7 @@ impl Trouble {
 pub fn run(options: &Options) -> Outcome {
     let gateway = Modes::for_latency(options.tollgate.clone(), options.port_base, options.seconds);
     let mut parts = Parts::start(&gateway)?;
+    kafka_gives_way(&parts)?;
     let capacity = capacity(&parts, &gateway)?;
     let rate = capacity * SHARE;
     let mut rows = Trouble::ALL.map(|_| Row::default());
@@ -72,6 +74,11 @@ pub fn run(options: &Options) -> Outcome {
     let (served, recorded) = parts.served_and_recorded(Mode::Async)?;
     println!("\nRequests of the route with async records: {served}; records in Kafka: {recorded}.");
     if recorded < served { Err(format!("{} records are missing", served - recorded)) } else { Ok(()) }
+}
+
+fn kafka_gives_way(parts: &Parts) -> Outcome {
+    parts.cluster()?.pids().into_iter().for_each(take_only_idle_time);
+    Ok(())
 }
 
 fn capacity(parts: &Parts, options: &Modes) -> Outcome<f64> {
@@ -100,6 +107,7 @@ fn measure(parts: &mut Parts, options: &Modes, trouble: Trouble, rate: f64) -> O
             parts.cluster()?.kill(node)?;
             let seen = open_loop::run(&plan);
             parts.make_whole()?;
+            kafka_gives_way(parts)?;
             parts.settled(Mode::Async)?;
             seen
         }

@@ -1,8 +1,12 @@
 //! `tools/bench latency`: what a user waits at a fixed rate, ours beside nginx, and ours while things go wrong. The open loop counts from
 //! when a request was due (see `modes::open_loop`), so that waiting is not left out.
+//!
+//! The upstream without anybody in front of it is measured too: what it shows is the load's, the upstream's and the host's, and no
+//! contestant can be below it. Kafka gets only what others leave of the cores, as nobody runs his brokers on the machine of his gateway.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::PARTITIONS;
 use super::campaign::case::{CASES, Case, Who};
@@ -12,6 +16,7 @@ use super::campaign::{self, PORTS_EACH, machine};
 use super::figures::{median, paired};
 use super::modes::open_loop::{self, Plan, Seen};
 use crate::kafka::OwnCluster;
+use crate::process::{take_only_idle_time, take_short_turns};
 use crate::started::{self, Scratch};
 use crate::{Outcome, stop, wire};
 
@@ -19,24 +24,28 @@ mod disturbed;
 
 /// Where configurations and logs go.
 const PLACE: &str = "target/bench/latency";
-/// Shares of what the slowest contestant can do.
-const SHARES: [f64; 3] = [0.5, 0.7, 0.9];
-/// Who is compared; the last is whom the others are held against.
+/// Who is compared; the last is whom the others are held against. The upstream itself comes behind them.
 const WHO: [Who; 3] = [Who::Off, Who::Async, Who::Nginx];
+const UPSTREAM: &str = "the upstream itself";
 /// Seconds of the closed loop that finds out what a contestant can do.
 const CAPACITY_S: u32 = 3;
 /// Between two measurements, so that one does not see the other's end.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long the records may take to be in Kafka after the last request.
+const SETTLE: Duration = Duration::from_secs(60);
 
 /// Options of `latency`.
 #[derive(clap::Args, Debug)]
 pub struct Options {
     /// Rounds; each measures everybody at every rate once. From five on ratios have bounds.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
     rounds: u32,
-    /// Seconds of each measurement.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
+    /// Seconds of each measurement. Many short ones say more than few long ones on a host that takes its cores back now and then.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
+    /// Rates beside the peers, in percent of what the slowest of them can do, with commas between them.
+    #[arg(long, default_value = "50,70,90", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=100))]
+    shares: Vec<u8>,
     /// Only beside the peers, or only while things go wrong: peers, disturbed, or both.
     #[arg(long, default_value = "both")]
     part: String,
@@ -47,6 +56,9 @@ pub struct Options {
     #[arg(long, default_value_t = 23_000, value_parser = clap::value_parser!(u16).range(1024..29_000))]
     port_base: u16,
 }
+
+/// Whom the load asks: the name in the table, and where.
+type Target = (&'static str, SocketAddr);
 
 /// The latencies of one row, one sample a round, in microseconds.
 #[derive(Default)]
@@ -94,11 +106,13 @@ fn beside_peers(options: &Options) -> Outcome {
     let dir = started::fresh(Path::new(PLACE))?;
     let shm = Scratch::new(&format!("/dev/shm/tollgate-latency-{}", std::process::id()));
     let (cluster, kafka) = OwnCluster::up("bench", options.port_base + 2000)?;
+    cluster.pids().into_iter().for_each(take_only_idle_time);
     // 16 bytes, 64 connections.
     let case = CASES[0];
     let (cores, load_cores) = machine::split(machine::cores(), case.workers as usize);
-    let upstream_at = std::net::SocketAddr::from(([127, 0, 0, 1], options.port_base));
+    let upstream_at = SocketAddr::from(([127, 0, 0, 1], options.port_base));
     let upstream = campaign::upstream(&dir, upstream_at, case.connections, &load_cores, case.bytes)?;
+    take_short_turns(upstream.pid());
     let ground = Ground {
         dir,
         shm: shm.path().to_owned(),
@@ -118,17 +132,40 @@ fn beside_peers(options: &Options) -> Outcome {
     let mut contestants = start(options, &case, &ground)?;
     let capacity = capacity(&bench, &mut contestants)?;
     println!("The slowest of them can do {capacity:.0} requests/s.");
-    for share in SHARES {
-        let rate = capacity * share;
-        let rows = at_rate(options, &case, &contestants, rate)?;
-        report(share, rate, &rows);
+    let mut targets: Vec<Target> = contestants.iter().map(|one| (one.who.title(), one.address)).collect();
+    targets.push((UPSTREAM, upstream_at));
+    for share in &options.shares {
+        let rate = capacity * f64::from(*share) / 100.0;
+        let rows = at_rate(options, &case, &targets, rate)?;
+        report(*share, rate, &targets, &rows);
     }
-    Ok(())
+    contestants.iter().filter(|one| one.who.records()).try_for_each(|one| check_records(one, &kafka))
+}
+
+/// Every request of a contestant that records must have its record in the end.
+fn check_records(contestant: &Contestant, kafka: &str) -> Outcome {
+    let served = contestant.served()?.ok_or("a contestant that records counts its requests")?;
+    let end = Instant::now() + SETTLE;
+    loop {
+        let recorded = wire::record_count(kafka, &topic(contestant.who))?;
+        if recorded == served {
+            println!("\n{}: {served} requests, {recorded} records in Kafka.", contestant.who.title());
+            return Ok(());
+        }
+        if recorded > served || Instant::now() > end {
+            return Err(format!("{}: {served} requests, {recorded} records", contestant.who.title()));
+        }
+        stop::pause(PAUSE)?;
+    }
+}
+
+fn topic(who: Who) -> String {
+    format!("bench-latency-{}", who.name())
 }
 
 fn start(options: &Options, case: &Case, ground: &Ground) -> Outcome<Vec<Contestant>> {
     let start = |(index, who): (usize, Who)| {
-        let topic = format!("bench-latency-{}", who.name());
+        let topic = topic(who);
         if who.records() {
             wire::create_topic(&ground.kafka, &topic, PARTITIONS, 1)?;
         }
@@ -150,16 +187,17 @@ fn capacity(bench: &Bench<'_>, contestants: &mut [Contestant]) -> Outcome<f64> {
     Ok(least)
 }
 
-fn at_rate(options: &Options, case: &Case, contestants: &[Contestant], rate: f64) -> Outcome<Vec<Row>> {
-    let mut rows: Vec<Row> = WHO.iter().map(|_| Row::default()).collect();
+fn at_rate(options: &Options, case: &Case, targets: &[Target], rate: f64) -> Outcome<Vec<Row>> {
+    let mut rows: Vec<Row> = targets.iter().map(|_| Row::default()).collect();
     for round in 0..options.rounds as usize {
-        for step in 0..contestants.len() {
-            // Another one begins each round, so that none always follows the same neighbour.
-            let index = (step + round) % contestants.len();
-            let contestant = &contestants[index];
+        for step in 0..targets.len() {
+            // Another one begins each round, and every other one runs backwards, so that none always follows the same neighbour.
+            let step = if round % 2 == 0 { step } else { targets.len() - 1 - step };
+            let index = (step + round) % targets.len();
+            let (title, target) = targets[index];
             stop::pause(PAUSE)?;
             let plan = Plan {
-                target: contestant.address,
+                target,
                 host: "bench.test".to_owned(),
                 path: case.path.to_owned(),
                 connections: case.connections,
@@ -169,9 +207,8 @@ fn at_rate(options: &Options, case: &Case, contestants: &[Contestant], rate: f64
             };
             let seen = open_loop::run(&plan)?;
             eprintln!(
-                "{rate:.0}/s, round {}: {:<20} p50 {:.0} µs, p99 {:.0} µs, p99.9 {:.0} µs",
+                "{rate:.0}/s, round {}: {title:<20} p50 {:.0} µs, p99 {:.0} µs, p99.9 {:.0} µs",
                 round + 1,
-                contestant.who.title(),
                 seen.percentile_us(50.0),
                 seen.percentile_us(99.0),
                 seen.percentile_us(99.9)
@@ -182,14 +219,17 @@ fn at_rate(options: &Options, case: &Case, contestants: &[Contestant], rate: f64
     Ok(rows)
 }
 
-fn report(share: f64, rate: f64, rows: &[Row]) {
-    println!("\nAt {:.0} % of that, {rate:.0} requests/s, from when a request was due:\n", share * 100.0);
-    println!("| who | p50 µs | p99 µs | p99.9 µs | p99.9 ÷ nginx | failed |\n|---|---:|---:|---:|---:|---:|");
-    let nginx = rows.last();
-    for (who, row) in WHO.iter().zip(rows) {
-        let ratio = nginx.and_then(|nginx| paired(&row.p999_us, &nginx.p999_us));
-        let ratio = ratio.map_or_else(|| "–".to_owned(), |ratio| bounded(ratio.median, ratio.bound));
-        println!("| {} | {} | {ratio} | {} |", who.title(), row.cells(), row.failed);
+fn report(share: u8, rate: f64, targets: &[Target], rows: &[Row]) {
+    println!("\nAt {share} % of that, {rate:.0} requests/s, from when a request was due:\n");
+    println!(
+        "| who | p50 µs | p99 µs | p99.9 µs | p99 ÷ nginx | p99.9 ÷ nginx | failed |\n|---|---:|---:|---:|---:|---:|---:|"
+    );
+    let nginx = &rows[WHO.len() - 1];
+    for ((title, _), row) in targets.iter().zip(rows) {
+        let [p99, p999] = [(&row.p99_us, &nginx.p99_us), (&row.p999_us, &nginx.p999_us)]
+            .map(|(ours, theirs)| paired(ours, theirs))
+            .map(|ratio| ratio.map_or_else(|| "–".to_owned(), |ratio| bounded(ratio.median, ratio.bound)));
+        println!("| {title} | {} | {p99} | {p999} | {} |", row.cells(), row.failed);
     }
 }
 

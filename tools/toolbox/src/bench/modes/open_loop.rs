@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use super::response::Reader;
-use crate::process::stay_on;
+use crate::process::{stay_on, take_short_turns};
 use crate::{Outcome, stop};
 
 /// How long answers may still come after the last request was due.
@@ -75,6 +75,7 @@ pub fn run(plan: &Plan) -> Outcome<Seen> {
     let plan = plan.clone();
     let load = move || {
         stay_on(plan.core);
+        take_short_turns(0);
         Load::new(&plan)?.run()
     };
     let thread = std::thread::Builder::new().name("open-loop".to_owned()).spawn(load);

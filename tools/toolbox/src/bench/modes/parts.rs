@@ -12,7 +12,7 @@ use crate::bench::PARTITIONS;
 use crate::bench::campaign::{self, machine};
 use crate::call::Caller;
 use crate::kafka::OwnCluster;
-use crate::process::{cpu_seconds, pinned_to};
+use crate::process::{cpu_seconds, pinned_to, take_short_turns};
 use crate::started::{self, Process};
 use crate::{Outcome, stop, wire};
 
@@ -71,6 +71,7 @@ impl Parts {
             None => {
                 let (_, cores) = machine::split(machine::cores(), modes.workers as usize);
                 let upstream = campaign::upstream(&place, port(0), modes.connections, &cores, modes.bytes as usize)?;
+                take_short_turns(upstream.pid());
                 (Some(upstream), Behind { node: port(0).to_string(), path: "/any".to_owned() })
             }
         };
