@@ -12,13 +12,16 @@ use std::rc::Rc;
 use memchr::memmem::Finder;
 
 use super::fields::Fields;
+use crate::base::hash::mix;
 
-/// Heads that are kept, of requests and of responses each, per core.
-const SLOTS: usize = 64;
+/// Heads that are kept, of requests and of responses each, per core: some kilobytes for each, `4 × RECALL_BYTES` and its lines' places at most.
+const SLOTS: usize = 512;
 /// Bytes of the longest head that is kept, and of the longest text that is kept with it.
 pub const RECALL_BYTES: usize = 2 * 1024;
 /// Bytes of the longest log text that is kept with a head.
 const RENDERED_BYTES: usize = 2 * RECALL_BYTES;
+/// Words of a head that decide where it is kept.
+const WORDS: usize = 6;
 /// After so many heads in a row that were new, only every [`LOOKS_EVERY`]th is looked for.
 const MISSES_MOST: u32 = 256;
 /// See [`MISSES_MOST`].
@@ -27,7 +30,7 @@ const LOOKS_EVERY: u32 = 32;
 /// The heads that a core remembers. One of them serves one set of limits and one gateway's settings.
 pub struct Recall<H> {
     slots: Vec<Option<Rc<Known<H>>>>,
-    /// The fingerprint of the last head that would have gone into the slot: one that comes twice in a row is kept.
+    /// Of heads that were new: one that is still there when it comes again is kept.
     fingerprints: Vec<u64>,
     blank: Finder<'static>,
     misses: u32,
@@ -69,7 +72,7 @@ pub(super) enum Look<H> {
 /// Where an unknown head would be kept.
 #[derive(Clone, Copy)]
 pub(super) struct Unknown {
-    slot: usize,
+    slots: [usize; 2],
     len: usize,
 }
 
@@ -105,43 +108,46 @@ impl<H: Clone> Recall<H> {
         }
         let Some(found) = self.blank.find(&bytes[..bytes.len().min(RECALL_BYTES)]) else { return Look::Nothing };
         let block = &bytes[..found + b"\r\n\r\n".len()];
-        let slot = place(block);
-        match &self.slots[slot] {
-            Some(known) if *known.block == *block => {
+        let slots = places(block);
+        for slot in slots {
+            if let Some(known) = self.slots[slot].as_ref().filter(|known| *known.block == *block) {
                 self.misses = 0;
-                Look::Known(Rc::clone(known))
-            }
-            _ => {
-                self.misses = self.misses.wrapping_add(1);
-                Look::Unknown(Unknown { slot, len: block.len() })
+                return Look::Known(Rc::clone(known));
             }
         }
+        self.misses = self.misses.wrapping_add(1);
+        Look::Unknown(Unknown { slots, len: block.len() })
     }
 
     /// Keeps the head at the start of `bytes`, if it is not the first time that it is met.
     pub(super) fn note(&mut self, unknown: Unknown, bytes: &[u8], head: &H) {
         let Some(block) = bytes.get(..unknown.len) else { return };
         let fingerprint = fingerprint(block);
-        if self.fingerprints[unknown.slot] == fingerprint {
-            self.slots[unknown.slot] = Some(Rc::new(Known {
-                block: block.into(),
-                head: head.clone(),
-                written: RefCell::default(),
-                rendered: RefCell::default(),
-            }));
-        }
-        self.fingerprints[unknown.slot] = fingerprint;
+        let Some(met) = unknown.slots.into_iter().find(|slot| self.fingerprints[*slot] == fingerprint) else {
+            // Now this one, now that one, so that two which take turns do not push each other out.
+            self.fingerprints[unknown.slots[self.misses as usize % 2]] = fingerprint;
+            return;
+        };
+        let empty = unknown.slots.into_iter().find(|slot| self.slots[*slot].is_none());
+        self.slots[empty.unwrap_or(met)] = Some(Rc::new(Known {
+            block: block.into(),
+            head: head.clone(),
+            written: RefCell::default(),
+            rendered: RefCell::default(),
+        }));
     }
 }
 
-/// Which slot: by the length and a few bytes, since what decides is the comparison.
-fn place(block: &[u8]) -> usize {
+/// The two slots that it may be in. Two, so that heads which want the same one both find a place; by the length and a word here and there,
+/// the first one behind `Host: `, since what decides is the comparison.
+fn places(block: &[u8]) -> [usize; 2] {
+    let step = block.len() / WORDS;
     let word =
         |at: usize| block.get(at..at + 8).and_then(<[u8]>::first_chunk).map_or(0, |word| u64::from_le_bytes(*word));
-    let len = block.len();
-    let mixed =
-        word(len / 2) ^ word(len / 4).rotate_left(17) ^ word(len.saturating_sub(12)).rotate_left(31) ^ len as u64;
-    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize % SLOTS
+    let words = (0..WORDS).map(|index| word(b"Host: ".len() + index * step));
+    let mixed = words.fold(block.len() as u64, |sum, word| sum.rotate_left(11) ^ word);
+    let mixed = mix(mixed);
+    [mixed, mixed >> 32].map(|slot| slot as usize % SLOTS)
 }
 
 /// All of the bytes, so that heads which differ are not taken for one that comes again; two that are taken for one cost a slot, no more.
@@ -326,6 +332,16 @@ mod tests {
         }
         assert_eq!(met(&mut recall, &head[..head.len() - 5], 9), None);
         assert_eq!(met(&mut recall, b"Host: a\r\nAccept: */*\r\n\r\nanother", 9), Some(1));
+    }
+
+    #[test]
+    fn as_many_hosts_as_a_gateway_may_serve_are_all_known() {
+        let browser = "Accept: text/html\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept-Language: en\r\n\r\n";
+        let mut recall = Recall::default();
+        let heads: Vec<String> = (0..100).map(|number| format!("Host: h{number}.test\r\n{browser}")).collect();
+        let mut round = || heads.iter().filter(|head| met(&mut recall, head.as_bytes(), 1).is_some()).count();
+        let found = [round(), round(), round(), round(), round(), round()];
+        assert!(found[5] >= 95, "{found:?}");
     }
 
     #[test]
