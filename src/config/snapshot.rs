@@ -69,11 +69,20 @@ pub struct UpstreamIndex(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LoggerIndex(pub u32);
 
-/// One route, service and plugin config merged in (APISIX-COMPAT §6.6).
+/// One route, service and plugin config merged in (APISIX-COMPAT §6.6). Each lies in a cache line of its own: of 100,000 routes, each
+/// request meets one that is in no cache.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub struct RouteSpec {
     /// `route_id`, `service_id` … for log entries.
     pub names: RouteNames,
+    /// What it does. Routes that do the same share it: of 100,000 that do, it stays in the cache.
+    pub rule: Arc<RouteRule>,
+}
+
+/// What a route does with its requests.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RouteRule {
     /// Where requests go.
     pub upstream: RouteUpstream,
     /// The route's own loggers; [`Snapshot::global_loggers`] run in addition.
@@ -89,7 +98,7 @@ pub struct RouteSpec {
 }
 
 /// Where a route's requests go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RouteUpstream {
     /// To this upstream.
     Index(UpstreamIndex),
@@ -116,7 +125,7 @@ impl Default for Timeouts {
 }
 
 /// What of the bodies must be kept for the log, in bytes; `None` is nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Captures {
     /// The most of a request body that a logger may ask for.
     pub request_bytes: Option<usize>,

@@ -172,7 +172,7 @@ impl Item<'_> {
 
 fn service_or_host<'a>(exchange: &Exchange<'a>) -> &'a [u8] {
     match exchange.route {
-        Some(route) => route.service_id.as_deref().unwrap_or_default().as_bytes(),
+        Some(route) => route.service_id().unwrap_or_default().as_bytes(),
         None => exchange.request.host,
     }
 }

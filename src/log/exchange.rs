@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::base::time::Now;
 use crate::http::fields::{Fields, Span};
 use crate::http::recall::Rendered;
@@ -156,14 +158,33 @@ pub struct ClientView<'a> {
 /// The matched route's names (APISIX-COMPAT §4.3).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteNames {
-    /// `route_id`.
-    pub id: Arc<str>,
+    /// `route_id`; a short one lies right here, so that a request does not go elsewhere for it.
+    pub id: SmolStr,
     /// `route_name`.
     pub name: Option<Arc<str>>,
+    /// The service that it names.
+    pub service: Option<Arc<ServiceNames>>,
+}
+
+/// A service's names; its routes share them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceNames {
     /// `service_id`.
-    pub service_id: Option<Arc<str>>,
+    pub id: Arc<str>,
     /// `service_name`.
-    pub service_name: Option<Arc<str>>,
+    pub name: Option<Arc<str>>,
+}
+
+impl RouteNames {
+    /// `service_id`, if it names one.
+    pub fn service_id(&self) -> Option<&str> {
+        self.service.as_ref().map(|service| &*service.id)
+    }
+
+    /// `service_name`, if its service has one.
+    pub fn service_name(&self) -> Option<&str> {
+        self.service.as_ref()?.name.as_deref()
+    }
 }
 
 /// Who writes the records.

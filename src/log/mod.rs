@@ -13,7 +13,7 @@ pub mod value;
 pub mod variable;
 
 pub use body::{BodyCapture, CaptureBudget};
-pub use exchange::{Exchange, GatewayNames, RouteNames};
+pub use exchange::{Exchange, GatewayNames, RouteNames, ServiceNames};
 pub use plan::{EntryPlace, FormatChoice, Include, Plan, PlanSpec, RenderState, choose_format};
 pub use value::{Flat, Value};
 pub use variable::Variable;

@@ -52,7 +52,7 @@ impl Default for Sample {
                 ("Server", b"Tollgate"),
             ]),
             upstream: OwnedHead::of(&[("Server", b"echo"), ("X-Trace-Id", b"t1")]),
-            route: RouteNames { id: "r1".into(), name: Some("first".into()), service_id: None, service_name: None },
+            route: RouteNames { id: "r1".into(), name: Some("first".into()), service: None },
             gateway: GatewayNames { hostname: "box".into(), version: "0.1.0".into(), pid: 7 },
         }
     }

@@ -1,9 +1,11 @@
 //! Entries against the same value written by `simd_json`: byte for byte.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use super::exchange::{Exchange, Forwarded, ResponseView};
+use super::exchange::{Exchange, Forwarded, ResponseView, ServiceNames};
 use super::plan::{EntryPlace, FormatChoice, Include, Plan, PlanSpec, RenderState, choose_format};
 use super::sample::{OwnedHead, Sample, body, rendered};
 use super::value::Flat;
@@ -22,6 +24,10 @@ const HOSTILE: [&[u8]; 9] = [
     b"}]}{[",
     b"\xed\xa0\x80\xf0\x9f\x98",
 ];
+
+fn service(id: &str) -> Arc<ServiceNames> {
+    Arc::new(ServiceNames { id: id.into(), name: None })
+}
 
 fn spec(format: FormatChoice<'_>) -> PlanSpec<'_> {
     PlanSpec {
@@ -169,7 +175,7 @@ fn hostile_text_everywhere_stays_one_valid_entry() {
         let mut sample = Sample { request: OwnedHead::of(&[("X-A", hostile)]), ..Sample::default() };
         sample.response = OwnedHead::of(&[("X-B", hostile), ("x-b", b"2")]);
         sample.route.id = text(hostile).into();
-        sample.route.service_id = Some(text(hostile).into());
+        sample.route.service = Some(service(&text(hostile)));
         let mut exchange = sample.exchange();
         exchange.request.path = hostile;
         exchange.request.method = hostile;
@@ -324,7 +330,7 @@ fn the_routes_ids_overwrite_the_users_and_only_with_a_route() {
     let mut sample = Sample::default();
     let format = json!({"route_id": "mine", "service_id": {"mine": "$host"}, "x": 1});
     assert_eq!(custom(&format, &sample.exchange()), json!({"x": 1, "route_id": "r1"}));
-    sample.route.service_id = Some("s1".into());
+    sample.route.service = Some(service("s1"));
     assert_eq!(custom(&format, &sample.exchange()), json!({"x": 1, "route_id": "r1", "service_id": "s1"}));
     assert_eq!(custom(&json!({}), &sample.exchange()), json!({"route_id": "r1", "service_id": "s1"}));
     let mut exchange = sample.exchange();

@@ -1,7 +1,7 @@
 //! Variables of log formats and expressions, compiled from their names once (APISIX-COMPAT §4). Which values are JSON numbers follows
 //! APISIX: `status`, `request_length`, `bytes_sent`, `request_time`, the three upstream times and `balancer_port`; all others are text.
 
-use super::exchange::{Exchange, Forwarded, Head};
+use super::exchange::{Exchange, Forwarded, Head, RouteNames};
 use super::form;
 use super::value::{Lines, Value, basic_user};
 
@@ -188,8 +188,8 @@ impl Named {
         match self {
             Self::RouteId => Value::name(exchange.route.map(|route| &*route.id)),
             Self::RouteName => Value::name(exchange.route.and_then(|route| route.name.as_deref())),
-            Self::ServiceId => Value::name(exchange.route.and_then(|route| route.service_id.as_deref())),
-            Self::ServiceName => Value::name(exchange.route.and_then(|route| route.service_name.as_deref())),
+            Self::ServiceId => Value::name(exchange.route.and_then(RouteNames::service_id)),
+            Self::ServiceName => Value::name(exchange.route.and_then(RouteNames::service_name)),
             Self::Hostname => Value::name(Some(&exchange.gateway.hostname)),
             Self::Version => Value::name(Some(&exchange.gateway.version)),
             Self::Pid => Value::Digits(exchange.gateway.pid.into()),

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::cidr::Cidr;
 use super::expr::{Expr, Operand};
 use super::pattern::{Parameters, Pattern, Uri};
@@ -103,7 +105,10 @@ type Lookup<'q, 'e, V> = &'q dyn Fn(&'e V) -> Operand<'e>;
 /// The compiled routes.
 #[derive(Debug)]
 pub struct RouteTable<V> {
-    routes: Vec<Route<V>>,
+    /// How many routes there are.
+    count: usize,
+    /// Of the routes that have some.
+    conditions: Vec<Conditions<V>>,
     /// Only in host mode: routes by exact host,
     hosts: HashMap<Box<[u8]>, Paths>,
     /// by wildcard host, reversed and without the star,
@@ -112,15 +117,13 @@ pub struct RouteTable<V> {
     any: Paths,
 }
 
-/// What is left of a route once its host and path led to it.
+/// What few routes ask for beside host, path and method.
 #[derive(Debug)]
-struct Route<V> {
-    methods: MethodSet,
+struct Conditions<V> {
     remote_addrs: Vec<Cidr>,
     /// Empty in host mode.
     hosts: Vec<HostRule>,
     vars: Option<Expr<V>>,
-    index: RouteIndex,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -129,22 +132,37 @@ enum HostRule {
     Suffix(Box<[u8]>),
 }
 
+/// A path; a short one lies in the table itself.
+type PathKey = SmallVec<[u8; 24]>;
+
 /// The routes of one host by path; each list in the order to try.
 #[derive(Debug, Default)]
 struct Paths {
-    exact: HashMap<Box<[u8]>, Vec<Candidate>>,
-    prefixes: PrefixMap<Vec<Candidate>>,
+    exact: HashMap<PathKey, Candidates>,
+    prefixes: PrefixMap<Candidates>,
 }
 
+/// Most paths have one route: it lies where it was found.
+#[derive(Debug)]
+enum Candidates {
+    One(Candidate),
+    Several(Vec<Candidate>),
+}
+
+/// A route, where its host and path led to it: with all that most are asked for, since each look elsewhere costs what no cache holds.
 #[derive(Debug)]
 struct Candidate {
-    route: u32,
+    index: RouteIndex,
+    methods: MethodSet,
+    /// Index into [`RouteTable::conditions`].
+    conditions: Option<u32>,
     pattern: Option<Pattern>,
 }
 
 impl<V> Default for RouteTable<V> {
     fn default() -> Self {
-        Self { routes: Vec::new(), hosts: HashMap::new(), wildcards: PrefixMap::default(), any: Paths::default() }
+        let (hosts, wildcards, any) = (HashMap::new(), PrefixMap::default(), Paths::default());
+        Self { count: 0, conditions: Vec::new(), hosts, wildcards, any }
     }
 }
 
@@ -156,18 +174,17 @@ impl<V> RouteTable<V> {
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.priority));
         let parameters = if mode == RouterMode::UriWithParameter { Parameters::Named } else { Parameters::Literal };
         let mut groups: HashMap<Option<HostRule>, PathsBuilder> = HashMap::new();
-        let mut routes = Vec::with_capacity(entries.len());
+        let mut table = Self { count: entries.len(), ..Self::default() };
         for entry in entries {
             let mut hosts: Vec<HostRule> = entry.hosts.iter().map(|host| HostRule::of(host)).collect();
             let by_host = mode == RouterMode::HostUri && !hosts.is_empty();
             let keys = if by_host { hosts.drain(..).map(Some).collect() } else { vec![None] };
+            let RouteEntry { uris, methods, remote_addrs, vars, index, .. } = entry;
+            let conditions = table.add_conditions(Conditions { remote_addrs, hosts, vars });
             for key in keys {
-                groups.entry(key).or_default().add(&entry.uris, routes.len() as u32, parameters);
+                groups.entry(key).or_default().add(&uris, parameters, (index, methods, conditions));
             }
-            let RouteEntry { methods, remote_addrs, vars, index, .. } = entry;
-            routes.push(Route { methods, remote_addrs, hosts, vars, index });
         }
-        let mut table = Self { routes, ..Self::default() };
         let mut wildcards = Vec::new();
         for (host, paths) in groups {
             match host {
@@ -194,38 +211,47 @@ impl<V> RouteTable<V> {
         vars: &dyn Fn(&'e V) -> Operand<'e>,
         params: &mut UriParams,
     ) -> Option<RouteIndex> {
-        let exact = self.hosts.get(query.host).into_iter();
-        let hosts = exact.chain(self.wildcards.matches_reversed(query.host)).chain(std::iter::once(&self.any));
-        let mut candidates = hosts.flat_map(|paths| paths.candidates(query.path));
-        let found = candidates.find(|candidate| {
+        let mut fits = |candidate: &Candidate| {
             params.clear();
-            let fits = |pattern: &Pattern| pattern.matches(query.path, params);
-            candidate.pattern.as_ref().is_none_or(fits) && self.routes[candidate.route as usize].accepts(query, vars)
-        });
+            let conditions = candidate.conditions.map(|at| &self.conditions[at as usize]);
+            candidate.pattern.as_ref().is_none_or(|pattern| pattern.matches(query.path, params))
+                && candidate.methods.allows(query.method)
+                && conditions.is_none_or(|conditions| conditions.accept(query, vars))
+        };
+        let of_host = self.hosts.get(query.host).and_then(|paths| paths.find(query.path, &mut fits));
+        let found = of_host
+            .or_else(|| self.wildcards.matches_reversed(query.host).find_map(|paths| paths.find(query.path, &mut fits)))
+            .or_else(|| self.any.find(query.path, &mut fits));
         if found.is_none() {
             params.clear();
         }
-        found.map(|candidate| self.routes[candidate.route as usize].index)
+        found.map(|candidate| candidate.index)
     }
 
     /// How many routes there are.
-    pub fn len(&self) -> usize {
-        self.routes.len()
+    pub const fn len(&self) -> usize {
+        self.count
     }
 
     /// True if there is none.
-    pub fn is_empty(&self) -> bool {
-        self.routes.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn add_conditions(&mut self, conditions: Conditions<V>) -> Option<u32> {
+        let Conditions { remote_addrs, hosts, vars } = &conditions;
+        if remote_addrs.is_empty() && hosts.is_empty() && vars.is_none() {
+            return None;
+        }
+        self.conditions.push(conditions);
+        Some(self.conditions.len() as u32 - 1)
     }
 }
 
-impl<V> Route<V> {
-    fn accepts<'e>(&'e self, query: &RouteQuery<'_>, vars: Lookup<'_, 'e, V>) -> bool {
-        self.methods.allows(query.method)
-            && (self.remote_addrs.is_empty()
-                || query
-                    .remote_addr
-                    .is_some_and(|address| self.remote_addrs.iter().any(|range| range.contains(address))))
+impl<V> Conditions<V> {
+    fn accept<'e>(&'e self, query: &RouteQuery<'_>, vars: Lookup<'_, 'e, V>) -> bool {
+        let comes_from = |range: &Cidr| query.remote_addr.is_some_and(|address| range.contains(address));
+        (self.remote_addrs.is_empty() || self.remote_addrs.iter().any(comes_from))
             && (self.hosts.is_empty() || self.hosts.iter().any(|host| host.matches(query.host)))
             && self.vars.as_ref().is_none_or(|expr| expr.eval(vars))
     }
@@ -249,9 +275,29 @@ impl HostRule {
 }
 
 impl Paths {
-    /// In the order to try: the exact path, then prefixes, the longest first.
-    fn candidates<'t>(&'t self, path: &'t [u8]) -> impl Iterator<Item = &'t Candidate> {
-        self.exact.get(path).into_iter().chain(self.prefixes.matches(path)).flatten()
+    /// The first that fits: of the exact path, then of prefixes, the longest first. These are not looked for if the former is enough.
+    fn find<'t>(&'t self, path: &'t [u8], fits: &mut dyn FnMut(&Candidate) -> bool) -> Option<&'t Candidate> {
+        let exact = self.exact.get(path).and_then(|all| all.find(fits));
+        exact.or_else(|| self.prefixes.matches(path).find_map(|all| all.find(fits)))
+    }
+}
+
+impl Candidates {
+    fn of(mut all: Vec<Candidate>) -> Self {
+        match all.pop() {
+            Some(one) if all.is_empty() => Self::One(one),
+            last => {
+                all.extend(last);
+                Self::Several(all)
+            }
+        }
+    }
+
+    fn find(&self, fits: &mut dyn FnMut(&Candidate) -> bool) -> Option<&Candidate> {
+        match self {
+            Self::One(one) => Some(one).filter(|one| fits(one)),
+            Self::Several(all) => all.iter().find(|one| fits(one)),
+        }
     }
 }
 
@@ -262,18 +308,21 @@ struct PathsBuilder {
 }
 
 impl PathsBuilder {
-    fn add(&mut self, uris: &[String], route: u32, parameters: Parameters) {
+    fn add(&mut self, uris: &[String], parameters: Parameters, route: (RouteIndex, MethodSet, Option<u32>)) {
+        let (index, methods, conditions) = route;
         for uri in uris {
             let (map, path, pattern) = match Uri::parse(uri, parameters) {
                 Uri::Exact(path) => (&mut self.exact, path, None),
                 Uri::Prefix(path, pattern) => (&mut self.prefixes, path, pattern),
             };
-            map.entry(path).or_default().push(Candidate { route, pattern });
+            map.entry(path).or_default().push(Candidate { index, methods, conditions, pattern });
         }
     }
 
     fn build(self) -> Paths {
-        Paths { exact: self.exact, prefixes: PrefixMap::build(self.prefixes) }
+        let exact = self.exact.into_iter().map(|(path, all)| (PathKey::from_slice(&path), Candidates::of(all)));
+        let prefixes = self.prefixes.into_iter().map(|(path, all)| (path, Candidates::of(all)));
+        Paths { exact: exact.collect(), prefixes: PrefixMap::build(prefixes) }
     }
 }
 

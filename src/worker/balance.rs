@@ -18,7 +18,7 @@ const SAY_AGAIN_MS: u64 = 10_000;
 
 /// A request for an upstream is there: its checks may begin, and its key is found.
 pub fn prepare(core: &Core, client: &Client, scratch: &mut Scratch, live: &Live, route: &RouteSpec) {
-    let RouteUpstream::Index(index) = route.upstream else { return };
+    let RouteUpstream::Index(index) = route.rule.upstream else { return };
     let place = index.0 as usize;
     if let Some(watch) = &live.upstreams[place].watch {
         watch.touch();

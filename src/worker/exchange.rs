@@ -50,8 +50,8 @@ pub async fn run(core: &Rc<Core>, client: &mut Client, scratch: &mut Scratch) ->
     } else if record::is_wanted(&live, route) {
         scratch.tail.park_last();
     }
-    start_captures(core, scratch, route.map_or(live.snapshot.global_captures, |route| route.captures));
-    let after = match route.map(|route| (route, route.upstream)) {
+    start_captures(core, scratch, route.map_or(live.snapshot.global_captures, |route| route.rule.captures));
+    let after = match route.map(|route| (route, route.rule.upstream)) {
         None => answer_with(core, client, scratch, 404, ROUTE_NOT_FOUND).await,
         Some((_, RouteUpstream::Missing(status))) => answer(core, client, scratch, status).await,
         Some(_) if scratch.request.max_forwards == Some(0) => answer_as_last(core, client, scratch).await,

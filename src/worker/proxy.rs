@@ -176,8 +176,8 @@ async fn attempt(
     let method = scratch.request.method.of(&client.input);
     scratch.replay.keep(may_be_followed(method, upstream.is_reused(), tries, allowed));
     write_head(core, client, scratch, plan, node);
-    let mut course = Course::new(plan.route.timeouts, began);
-    course.may_switch = plan.route.enable_websocket && scratch.request.asks_websocket(&client.input);
+    let mut course = Course::new(plan.route.rule.timeouts, began);
+    course.may_switch = plan.route.rule.enable_websocket && scratch.request.asks_websocket(&client.input);
     course.expected = plan.state.answer_bytes.get();
     let done = transfer(core, client, scratch, &mut upstream, &course).await;
     scratch.facts.response_ns = Some(core.clock.mono().ns_since(began));
@@ -229,7 +229,7 @@ fn peer_name<'a>(client: &'a Client, scratch: &'a Scratch, plan: &'a Plan<'_>, n
 async fn open(core: &Rc<Core>, plan: &Plan<'_>, node: usize, name: &str) -> Result<UpstreamConnection, Failed> {
     core.counters.add(Counter::UpstreamConnects, 1);
     let pool = &plan.state.pools[node];
-    UpstreamConnection::open(pool, name, plan.route.timeouts.connect_ms, &core.deadlines).await.map_err(|error| {
+    UpstreamConnection::open(pool, name, plan.route.rule.timeouts.connect_ms, &core.deadlines).await.map_err(|error| {
         if error.kind() == std::io::ErrorKind::Other {
             balance::tell_of_tls(core, plan.state, node, &error);
         }
@@ -262,7 +262,7 @@ fn write_head(core: &Core, client: &Client, scratch: &mut Scratch, plan: &Plan<'
         },
         peer: client.as_peer(core),
         forwarded: client.forwarded(core, request),
-        upgrade: if plan.route.enable_websocket { Upgrade::WebSocket } else { Upgrade::Drop },
+        upgrade: if plan.route.rule.enable_websocket { Upgrade::WebSocket } else { Upgrade::Drop },
         target: None,
         via: core.settings.via.as_deref().map(str::as_bytes),
     };

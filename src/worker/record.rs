@@ -41,13 +41,13 @@ fn filters<'a>(
 
 /// Global rules' loggers first, then the route's (APISIX-COMPAT §2.8).
 fn loggers<'a>(live: &'a Live, route: Option<&'a RouteSpec>) -> impl Iterator<Item = LoggerIndex> {
-    let own = route.map_or(&[][..], |route| &route.loggers);
+    let own = route.map_or(&[][..], |route| &route.rule.loggers);
     live.snapshot.global_loggers.iter().chain(own).copied()
 }
 
 /// How the response waits for its records, if a logger that will write one wants it to.
 pub fn hold(live: &Live, route: Option<&RouteSpec>, silent: &[LoggerIndex]) -> Option<Hold> {
-    let hold = route.map_or(live.snapshot.global_hold, |route| route.hold)?;
+    let hold = route.map_or(live.snapshot.global_hold, |route| route.rule.hold)?;
     if silent.is_empty() {
         return Some(hold);
     }
@@ -203,7 +203,7 @@ impl<'a> View<'a> {
 
     fn upstream(&self) -> Option<UpstreamView<'a>> {
         let (scratch, facts) = (self.scratch, &self.scratch.facts);
-        let RouteUpstream::Index(index) = self.route?.upstream else { return None };
+        let RouteUpstream::Index(index) = self.route?.rule.upstream else { return None };
         let (state, place) = (&self.live.upstreams[index.0 as usize], facts.node?);
         let spec = &self.live.snapshot.upstreams[index.0 as usize];
         let node = &state.nodes.nodes()[place];

@@ -1,5 +1,6 @@
 //! Routes: service and plugin config merged in, everything that they name found (APISIX-COMPAT §6.6).
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -9,8 +10,8 @@ use super::upstream::Upstreams;
 use super::{Findings, field};
 use crate::config::documents::Documents;
 use crate::config::resource::Kind;
-use crate::config::snapshot::{LoggerIndex, RouteSpec, RouteUpstream, Timeouts};
-use crate::log::{RouteNames, Variable};
+use crate::config::snapshot::{LoggerIndex, RouteRule, RouteSpec, RouteUpstream, Timeouts};
+use crate::log::{RouteNames, ServiceNames, Variable};
 use crate::route::{Cidr, Expr, MethodSet, RouteEntry, RouteIndex, RouteTable, RouterMode};
 
 /// The routes of one snapshot while it is made.
@@ -21,6 +22,10 @@ pub struct Routes<'a, 'b> {
     global_loggers: &'b [LoggerIndex],
     entries: Vec<RouteEntry<Variable>>,
     specs: Vec<RouteSpec>,
+    /// Each once.
+    rules: HashSet<Arc<RouteRule>>,
+    /// By id.
+    services: HashMap<String, Arc<ServiceNames>>,
 }
 
 /// What a route's `service_id` and `plugin_config_id` lead to.
@@ -39,7 +44,16 @@ impl<'a, 'b> Routes<'a, 'b> {
         loggers: &'b mut Loggers<'a>,
         global_loggers: &'b [LoggerIndex],
     ) -> Self {
-        Self { documents, upstreams, loggers, global_loggers, entries: Vec::new(), specs: Vec::new() }
+        Self {
+            documents,
+            upstreams,
+            loggers,
+            global_loggers,
+            entries: Vec::new(),
+            specs: Vec::new(),
+            rules: HashSet::new(),
+            services: HashMap::new(),
+        }
     }
 
     /// Adds every route that is not switched off.
@@ -79,8 +93,7 @@ impl<'a, 'b> Routes<'a, 'b> {
         let websocket = |value: &Value| field::flag(value, "enable_websocket");
         let enable_websocket = websocket(route).or_else(|| bound.service.and_then(websocket)).unwrap_or(false);
         let all: Vec<LoggerIndex> = self.global_loggers.iter().chain(&loggers).copied().collect();
-        self.specs.push(RouteSpec {
-            names: names(id, route, bound.service),
+        let rule = self.shared(RouteRule {
             upstream,
             captures: self.loggers.captures(&all),
             hold: self.loggers.hold(&all),
@@ -88,9 +101,29 @@ impl<'a, 'b> Routes<'a, 'b> {
             timeouts: field::timeouts(route).unwrap_or(own),
             enable_websocket,
         });
+        let names = self.names(id, route, bound.service);
+        self.specs.push(RouteSpec { names, rule });
         self.entries.push(entry);
         said.into_iter().for_each(|text| findings.warn(path.to_owned(), text));
         Ok(())
+    }
+
+    fn names(&mut self, id: &str, route: &Value, service: Option<&Value>) -> RouteNames {
+        let name = |value: &Value| field::text(value, "name").map(Arc::from);
+        let service = field::id(route, "service_id").map(|id| {
+            let new = || Arc::new(ServiceNames { id: id.as_str().into(), name: service.and_then(name) });
+            Arc::clone(self.services.entry(id.clone()).or_insert_with(new))
+        });
+        RouteNames { id: id.into(), name: name(route), service }
+    }
+
+    fn shared(&mut self, rule: RouteRule) -> Arc<RouteRule> {
+        if let Some(same) = self.rules.get(&rule) {
+            return Arc::clone(same);
+        }
+        let rule = Arc::new(rule);
+        self.rules.insert(Arc::clone(&rule));
+        rule
     }
 
     fn bound(&self, route: &Value) -> Bound<'a> {
@@ -150,16 +183,6 @@ impl<'a, 'b> Routes<'a, 'b> {
             Some(attributes) => Ok(self.loggers.add(attributes, path, findings)?.into_iter().collect()),
             None => Ok(Vec::new()),
         }
-    }
-}
-
-fn names(id: &str, route: &Value, service: Option<&Value>) -> RouteNames {
-    let name = |value: &Value| field::text(value, "name").map(Arc::from);
-    RouteNames {
-        id: id.into(),
-        name: name(route),
-        service_id: field::id(route, "service_id").map(Arc::from),
-        service_name: service.and_then(name),
     }
 }
 

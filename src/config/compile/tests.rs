@@ -87,16 +87,16 @@ fn the_tutorials_route_is_compiled() {
     assert!(compiled.problems.is_empty() && compiled.warnings.is_empty() && compiled.unresolved.is_empty());
     let snapshot = compiled.snapshot;
     let spec = found(&snapshot, "127.0.0.1", "/get").unwrap();
-    assert_eq!((&*spec.names.id, &spec.names.service_id), ("r1", &None));
-    let RouteUpstream::Index(index) = spec.upstream else { panic!("{:?}", spec.upstream) };
+    assert_eq!((&*spec.names.id, spec.names.service_id()), ("r1", None));
+    let RouteUpstream::Index(index) = spec.rule.upstream else { panic!("{:?}", spec.rule.upstream) };
     let node = &snapshot.nodes(index).nodes()[0];
     assert_eq!((&*node.host, node.port, &*node.address.to_string()), ("httpbin.org", 80, "127.0.0.1:8088"));
     assert_eq!(snapshot.upstream(index).pass_host, PassHost::Pass);
-    let logger = snapshot.logger(spec.loggers[0]);
+    let logger = snapshot.logger(spec.rule.loggers[0]);
     assert_eq!(logger.sink.bootstrap, [("127.0.0.1".to_owned(), 9092)]);
     assert_eq!((logger.sink.mode, logger.sink.acks, logger.batching), (Mode::Sync, Acks::All, Batching::Each));
     assert_eq!((logger.topic.as_str(), &logger.key, logger.name.as_str()), ("test", &None, "kafka logger"));
-    assert_eq!(spec.captures, Captures::default());
+    assert_eq!(spec.rule.captures, Captures::default());
 }
 
 #[test]
@@ -140,8 +140,8 @@ fn a_route_holds_for_its_own_logger_and_for_the_global_one() {
     let snapshot = snapshot(&[(Kind::GlobalRule, "1", global), (Kind::Route, "r1", own)]);
     let of_global = Hold { part_bytes: 9, timeout_ms: 10_000, on_failure: OnLogFailure::Pass };
     assert_eq!(snapshot.global_hold, Some(of_global));
-    assert_eq!(snapshot.route_specs[0].hold, Some(Hold { on_failure: OnLogFailure::Reject, ..of_global }));
-    assert_eq!(self::snapshot(&[(Kind::Route, "r1", with_logger(json!({})))]).route_specs[0].hold, None);
+    assert_eq!(snapshot.route_specs[0].rule.hold, Some(Hold { on_failure: OnLogFailure::Reject, ..of_global }));
+    assert_eq!(self::snapshot(&[(Kind::Route, "r1", with_logger(json!({})))]).route_specs[0].rule.hold, None);
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn knobs_without_effect_are_said() {
 
 #[test]
 fn bodies_are_captured_only_where_a_logger_wants_them() {
-    let spec = |change: Value| snapshot(&[(Kind::Route, "r1", with_logger(change))]).route_specs[0].captures;
+    let spec = |change: Value| snapshot(&[(Kind::Route, "r1", with_logger(change))]).route_specs[0].rule.captures;
     assert_eq!(spec(json!({})), Captures::default());
     let both = json!({"include_req_body": true, "max_req_body_bytes": 10, "include_resp_body": true});
     assert_eq!(spec(both), Captures { request_bytes: Some(10), response_bytes: Some(524_288) });
@@ -198,8 +198,8 @@ fn a_plugin_that_is_switched_off_hides_the_services_one() {
     let off = json!({"uri": "/off", "service_id": "s", "plugins": {"kafka-logger": logger(json!({"_meta": {"disable": true}}))}});
     let all = [(Kind::Service, "s", service), (Kind::Route, "on", on), (Kind::Route, "off", off)];
     let snapshot = snapshot(&all);
-    assert_eq!(found(&snapshot, "a", "/on").unwrap().loggers, [LoggerIndex(0)]);
-    assert_eq!(found(&snapshot, "a", "/off").unwrap().loggers, []);
+    assert_eq!(found(&snapshot, "a", "/on").unwrap().rule.loggers, [LoggerIndex(0)]);
+    assert_eq!(found(&snapshot, "a", "/off").unwrap().rule.loggers, []);
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn route_goes_before_plugin_config_before_service() {
         (Kind::Route, "3", json!({"uri": "/3", "service_id": "s", "plugins": {}})),
     ];
     let snapshot = snapshot(&all);
-    let topic = |path: &str| snapshot.logger(found(&snapshot, "a", path).unwrap().loggers[0]).topic.clone();
+    let topic = |path: &str| snapshot.logger(found(&snapshot, "a", path).unwrap().rule.loggers[0]).topic.clone();
     assert_eq!([topic("/1"), topic("/2"), topic("/3")], ["route", "config", "service"]);
 }
 
@@ -238,11 +238,11 @@ fn a_service_gives_hosts_upstream_and_websocket_unless_the_route_has_its_own() {
     assert_eq!(problems, []);
     assert_eq!(warnings, []);
     let one = found(&snapshot, "a.test", "/1").unwrap();
-    assert!(one.enable_websocket);
-    let names = (one.names.name.as_deref(), one.names.service_id.as_deref(), one.names.service_name.as_deref());
+    assert!(one.rule.enable_websocket);
+    let names = (one.names.name.as_deref(), one.names.service_id(), one.names.service_name());
     assert_eq!(names, (Some("one"), Some("s"), Some("svc")));
     let two = found(&snapshot, "b.test", "/2").unwrap();
-    assert!(!two.enable_websocket && two.upstream != one.upstream);
+    assert!(!two.rule.enable_websocket && two.rule.upstream != one.rule.upstream);
     assert!(found(&snapshot, "b.test", "/1").is_none() && found(&snapshot, "a.test", "/2").is_none());
 }
 
@@ -261,7 +261,8 @@ fn names_that_lead_nowhere_answer_as_apisix_does_and_are_said() {
     let paths: Vec<&str> = compiled.warnings.iter().map(|warning| warning.path.as_str()).collect();
     assert_eq!(paths, ["routes/a", "routes/b", "routes/c"]);
     let snapshot = compiled.snapshot;
-    let of = |path: &str| found(&snapshot, "h", path).map(|spec| (spec.upstream, spec.loggers.len())).unwrap();
+    let of =
+        |path: &str| found(&snapshot, "h", path).map(|spec| (spec.rule.upstream, spec.rule.loggers.len())).unwrap();
     assert_eq!(of("/a"), (RouteUpstream::Missing(404), 0));
     assert_eq!(of("/b"), (RouteUpstream::Missing(502), 1));
     assert_eq!(of("/c"), (RouteUpstream::Missing(503), 0));
@@ -285,8 +286,8 @@ fn upstream_ids_go_before_upstreams() {
     assert_eq!(snapshot.upstreams.len(), 1);
     assert_eq!(snapshot.upstreams[0].nodes[0].port, 7);
     let timeouts = |connect_ms, send_ms, read_ms| Timeouts { connect_ms, send_ms, read_ms };
-    assert_eq!(found(&snapshot, "h", "/1").unwrap().timeouts, timeouts(500, 2_000, 3_000));
-    assert_eq!(found(&snapshot, "h", "/2").unwrap().timeouts, timeouts(1_000, 1_000, 1_000));
+    assert_eq!(found(&snapshot, "h", "/1").unwrap().rule.timeouts, timeouts(500, 2_000, 3_000));
+    assert_eq!(found(&snapshot, "h", "/2").unwrap().rule.timeouts, timeouts(1_000, 1_000, 1_000));
 }
 
 #[test]
@@ -384,9 +385,9 @@ fn a_global_rules_logger_runs_beside_the_routes() {
     let global = json!({"plugins": {"kafka-logger": logger(json!({"kafka_topic": "all", "include_req_body": true}))}});
     let snapshot = snapshot(&[(Kind::GlobalRule, "g", global), (Kind::Route, "1", with_logger(json!({})))]);
     assert_eq!(snapshot.global_loggers, [LoggerIndex(0)]);
-    assert_eq!(snapshot.route_specs[0].loggers, [LoggerIndex(1)]);
+    assert_eq!(snapshot.route_specs[0].rule.loggers, [LoggerIndex(1)]);
     assert_eq!(snapshot.global_captures.request_bytes, Some(524_288));
-    assert_eq!(snapshot.route_specs[0].captures, snapshot.global_captures);
+    assert_eq!(snapshot.route_specs[0].rule.captures, snapshot.global_captures);
 }
 
 #[test]
