@@ -14,8 +14,6 @@ use crate::bench::wrk;
 use crate::process::take_only_idle_time;
 use crate::{Outcome, stop};
 
-/// Share of what the gateway can do.
-const SHARE: f64 = 0.7;
 /// Seconds of the closed loop that finds that out.
 const CAPACITY_S: u32 = 3;
 /// Between two changes of the route.
@@ -51,14 +49,18 @@ impl Trouble {
 pub fn run(options: &Options) -> Outcome {
     let gateway = Modes::for_latency(options.tollgate.clone(), options.port_base, options.seconds);
     let mut parts = Parts::start(&gateway)?;
-    kafka_gives_way(&parts)?;
     let capacity = capacity(&parts, &gateway)?;
-    let rate = capacity * SHARE;
+    parts.settled(Mode::Async)?;
+    // Not before: the closed loop leaves no idle time, and a Kafka that gets none is one that is gone.
+    kafka_gives_way(&parts)?;
+    let share = options.shares[0];
+    let rate = capacity * f64::from(share) / 100.0;
     let mut rows = Trouble::ALL.map(|_| Row::default());
     for round in 0..options.rounds {
         for (trouble, row) in Trouble::ALL.into_iter().zip(&mut rows) {
             stop::pause(PAUSE)?;
             let seen = measure(&mut parts, &gateway, trouble, rate)?;
+            parts.settled(Mode::Async)?;
             eprintln!(
                 "{rate:.0}/s, round {}: {:<32} p50 {:.0} µs, p99 {:.0} µs, p99.9 {:.0} µs",
                 round + 1,
@@ -70,7 +72,7 @@ pub fn run(options: &Options) -> Outcome {
             row.take(&seen);
         }
     }
-    report(rate, &rows);
+    report(share, rate, &rows);
     let (served, recorded) = parts.served_and_recorded(Mode::Async)?;
     println!("\nRequests of the route with async records: {served}; records in Kafka: {recorded}.");
     if recorded < served { Err(format!("{} records are missing", served - recorded)) } else { Ok(()) }
@@ -99,7 +101,6 @@ fn measure(parts: &mut Parts, options: &Modes, trouble: Trouble, rate: f64) -> O
             parts.cluster()?.hold(node)?;
             let seen = load.join().map_err(|_| "the load panicked".to_owned())?;
             parts.cluster()?.release(node)?;
-            parts.settled(Mode::Async)?;
             seen
         }
         Trouble::Spool => {
@@ -108,7 +109,6 @@ fn measure(parts: &mut Parts, options: &Modes, trouble: Trouble, rate: f64) -> O
             let seen = open_loop::run(&plan);
             parts.make_whole()?;
             kafka_gives_way(parts)?;
-            parts.settled(Mode::Async)?;
             seen
         }
     }
@@ -137,8 +137,8 @@ fn while_flipping(parts: &Parts, plan: &Plan) -> Outcome<Seen> {
     }
 }
 
-fn report(rate: f64, rows: &[Row]) {
-    println!("\nAt {rate:.0} requests/s ({:.0} % of what it can do), async records:\n", SHARE * 100.0);
+fn report(share: u8, rate: f64, rows: &[Row]) {
+    println!("\nAt {rate:.0} requests/s ({share} % of what it can do), async records:\n");
     println!("| while | p50 µs | p99 µs | p99.9 µs | p99.9 ÷ undisturbed | failed |\n|---|---:|---:|---:|---:|---:|");
     for (trouble, row) in Trouble::ALL.into_iter().zip(rows) {
         let ratio = paired(&row.p999_us, &rows[0].p999_us);

@@ -43,7 +43,7 @@ pub struct Options {
     /// Seconds of each measurement. Many short ones say more than few long ones on a host that takes its cores back now and then.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
-    /// Rates beside the peers, in percent of what the slowest of them can do, with commas between them.
+    /// Rates beside the peers, in percent of what the slowest of them can do, with commas between them; while things go wrong the first counts.
     #[arg(long, default_value = "50,70,90", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=100))]
     shares: Vec<u8>,
     /// Only beside the peers, or only while things go wrong: peers, disturbed, or both.
@@ -202,6 +202,7 @@ fn at_rate(options: &Options, case: &Case, targets: &[Target], rate: f64) -> Out
                 path: case.path.to_owned(),
                 connections: case.connections,
                 rate,
+                warm_up: open_loop::WARM_UP,
                 seconds: options.seconds,
                 core: machine::cores() - 1,
             };

@@ -227,7 +227,7 @@ fn closed(parts: &Parts, mode: Mode, modes: &Modes) -> Outcome<Sample> {
 fn open(parts: &Parts, mode: Mode, modes: &Modes, rate: f64) -> Outcome<Sample> {
     let seen = open_loop::run(&plan(parts, mode, modes, rate))?;
     Ok(Sample {
-        requests_per_s: (seen.answered + seen.errors) as f64 / f64::from(modes.seconds),
+        requests_per_s: seen.latency_us.len() as f64 / f64::from(modes.seconds),
         p50_us: seen.percentile_us(50.0),
         p90_us: seen.percentile_us(90.0),
         p99_us: seen.percentile_us(99.0),
@@ -245,6 +245,7 @@ pub fn plan(parts: &Parts, mode: Mode, modes: &Modes, rate: f64) -> Plan {
         path: parts.path().to_owned(),
         connections: modes.connections,
         rate,
+        warm_up: open_loop::WARM_UP,
         seconds: modes.seconds,
         core: machine::cores() - 1,
     }

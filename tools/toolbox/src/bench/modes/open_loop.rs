@@ -17,6 +17,8 @@ use crate::{Outcome, stop};
 
 /// How long answers may still come after the last request was due.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a load usually runs before its latencies count: connections' first answers and cold caches are no steady state.
+pub const WARM_UP: Duration = Duration::from_millis(250);
 /// How long a connect may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How often a wait looks whether somebody wants the tool to end.
@@ -39,7 +41,9 @@ pub struct Plan {
     pub connections: u32,
     /// Requests per second of all connections together.
     pub rate: f64,
-    /// Seconds during which requests fall due.
+    /// What falls due so long from the start on is answered and counted, but its latency is not.
+    pub warm_up: Duration,
+    /// Seconds during which requests fall due after that.
     pub seconds: u32,
     /// The core of the load.
     pub core: usize,
@@ -98,6 +102,8 @@ struct Load<'a> {
     epoll: OwnedFd,
     connections: Vec<Connection>,
     seen: Seen,
+    /// From when on latencies count.
+    counts_from: Instant,
     buffer: Vec<u8>,
 }
 
@@ -113,7 +119,8 @@ impl<'a> Load<'a> {
         let latency_us = Histogram::new(DIGITS).map_err(|error| error.to_string())?;
         let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", plan.path, plan.host).into_bytes();
         let seen = Seen { latency_us, answered: 0, errors: 0, unanswered: 0 };
-        let mut load = Self { plan, request, epoll, connections: Vec::new(), seen, buffer: vec![0; 256 * 1024] };
+        let (connections, counts_from, buffer) = (Vec::new(), Instant::now(), vec![0; 256 * 1024]);
+        let mut load = Self { plan, request, epoll, connections, seen, counts_from, buffer };
         for index in 0..plan.connections {
             let stream = load.connect(index)?;
             let (reader, waiting) = (Reader::default(), VecDeque::new());
@@ -135,7 +142,8 @@ impl<'a> Load<'a> {
 
     fn run(mut self) -> Outcome<Seen> {
         let begin = Instant::now();
-        let count = (self.plan.rate * f64::from(self.plan.seconds)) as u64;
+        self.counts_from = begin + self.plan.warm_up;
+        let count = (self.plan.rate * (self.plan.warm_up.as_secs_f64() + f64::from(self.plan.seconds))) as u64;
         let mut next = 0;
         loop {
             stop::check()?;
@@ -226,6 +234,9 @@ impl<'a> Load<'a> {
         } else {
             self.seen.errors += 1;
         }
+        if due < self.counts_from {
+            return Ok(());
+        }
         let latency = due.elapsed().as_micros() as u64;
         self.seen.latency_us.record(latency.max(1)).map_err(|error| error.to_string())
     }
@@ -273,7 +284,7 @@ mod tests {
 
     fn plan(target: SocketAddr, connections: u32, rate: f64) -> Plan {
         let (host, path) = ("h".to_owned(), "/".to_owned());
-        Plan { target, host, path, connections, rate, seconds: 1, core: 0 }
+        Plan { target, host, path, connections, rate, warm_up: Duration::ZERO, seconds: 1, core: 0 }
     }
 
     #[test]
@@ -281,6 +292,13 @@ mod tests {
         let seen = run(&plan(server(Duration::ZERO, usize::MAX), 4, 200.0)).expect("a load");
         assert_eq!((seen.answered, seen.errors, seen.unanswered), (200, 0, 0));
         assert_eq!(seen.latency_us.len(), 200);
+    }
+
+    #[test]
+    fn latencies_count_from_the_end_of_the_warm_up_on() {
+        let warm = Plan { warm_up: Duration::from_millis(500), ..plan(server(Duration::ZERO, usize::MAX), 4, 200.0) };
+        let seen = run(&warm).expect("a load");
+        assert_eq!((seen.answered, seen.latency_us.len()), (300, 200));
     }
 
     #[test]

@@ -153,7 +153,12 @@ impl Parts {
             }
             stop::pause(EVERY)?;
         }
-        Err(format!("the records were not in Kafka {} s after it came back", SETTLE.as_secs()))
+        let (served, recorded) = self.served_and_recorded(mode)?;
+        let missing = served.saturating_sub(recorded);
+        Err(format!(
+            "{missing} of {served} records were not in Kafka after {} s; the gateway's metrics say why",
+            SETTLE.as_secs()
+        ))
     }
 
     /// The gateway.
