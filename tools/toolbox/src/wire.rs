@@ -22,6 +22,10 @@ const METADATA_VERSION: i16 = 8;
 const CREATE_TOPICS_VERSION: i16 = 4;
 const DELETE_TOPICS_VERSION: i16 = 3;
 const LIST_OFFSETS_VERSION: i16 = 5;
+/// `NOT_LEADER_OR_FOLLOWER`.
+const NOT_LEADER: i16 = 6;
+/// Between two questions to a broker that does not lead yet.
+const AGAIN: Duration = Duration::from_millis(50);
 /// Deadline of one connect, write or read.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Bytes of the largest answer taken.
@@ -223,11 +227,16 @@ pub fn offset(leader: &str, topic: &str, partition: i32, timestamp: i64) -> Outc
         .with_timestamp(timestamp);
     let topics = vec![ListOffsetsTopic::default().with_name(name(topic)).with_partitions(vec![wanted])];
     let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(topics);
-    let answer = ask(leader, &request, LIST_OFFSETS_VERSION, DEADLINE)?;
-    let found = answer.topics.first().and_then(|topic| topic.partitions.first());
-    match found {
-        Some(found) if found.error_code == 0 => Ok(found.offset),
-        Some(found) => Err(format!("{topic}-{partition}: error {}", found.error_code)),
-        None => Err(format!("{topic}-{partition}: no answer")),
+    let begin = Instant::now();
+    loop {
+        let answer = ask(leader, &request, LIST_OFFSETS_VERSION, DEADLINE)?;
+        let found = answer.topics.first().and_then(|topic| topic.partitions.first());
+        match found {
+            Some(found) if found.error_code == 0 => return Ok(found.offset),
+            // Of a topic that is new, the metadata may say a moment too early who leads.
+            Some(found) if found.error_code == NOT_LEADER && begin.elapsed() < DEADLINE => std::thread::sleep(AGAIN),
+            Some(found) => return Err(format!("{topic}-{partition}: error {}", found.error_code)),
+            None => return Err(format!("{topic}-{partition}: no answer")),
+        }
     }
 }

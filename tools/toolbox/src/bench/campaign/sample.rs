@@ -121,9 +121,14 @@ impl Bench<'_> {
 
     /// Loads without measuring, and waits for the records.
     pub fn warm_up(&self, contestant: &Contestant, seconds: u32) -> Outcome {
-        let before = self.count(contestant)?;
+        let (served_before, records_before) = (contestant.served()?, self.count(contestant)?);
         let load = wrk::run(&self.work(contestant, seconds), || {})?;
-        self.settle(contestant, before, load.requests).map(|_| ())
+        self.settle(contestant, records_before, load.requests)?;
+        // Also those that were under way: their records would come while the next load is measured.
+        match contestant.served()?.zip(served_before) {
+            Some((now, before)) => self.settle(contestant, records_before, now - before).map(|_| ()),
+            None => Ok(()),
+        }
     }
 
     /// Loads and measures.
