@@ -251,6 +251,21 @@ pub struct LaneSpec {
     pub stored_as: u64,
 }
 
+impl LaneSpec {
+    /// Each entry a message without a key, no bound of its own, in no registry.
+    pub fn new(sink: SinkId, topic: &str) -> Self {
+        Self {
+            sink,
+            topic: topic.to_owned(),
+            key: None,
+            partitioner: Partitioner::Murmur2,
+            batching: Batching::Each,
+            max_pending_entries: None,
+            stored_as: 0,
+        }
+    }
+}
+
 /// A sink of one shipper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SinkId(pub(super) u32);

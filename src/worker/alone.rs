@@ -13,7 +13,7 @@ use crate::config::publish::Board;
 use crate::io::clock::Clock;
 use crate::io::deadline::{Deadlines, TICK_MS};
 use crate::io::ring_memory;
-use crate::kafka::{Batching, Compression, LaneId, LaneSpec, Overflow, Partitioner, Shipper, ShipperOptions, SinkSpec};
+use crate::kafka::{Compression, LaneId, LaneSpec, Overflow, Shipper, ShipperOptions, SinkSpec};
 
 /// Between two looks whether everything is in Kafka.
 const LOOK: Duration = Duration::from_millis(1);
@@ -56,15 +56,7 @@ impl Alone {
         };
         let lane = ship.with(|shipper| {
             let sink = shipper.sink(&sink);
-            shipper.lane(&LaneSpec {
-                sink,
-                topic: topic.to_owned(),
-                key: None,
-                partitioner: Partitioner::Murmur2,
-                batching: Batching::Each,
-                max_pending_entries: None,
-                stored_as: 0,
-            })
+            shipper.lane(&LaneSpec::new(sink, topic))
         });
         Ok(Self { ship, lane, clock })
     }

@@ -1,6 +1,6 @@
 //! What a restart, of a broker or of the gateway, leaves in doubt, against the simulated cluster.
 
-use super::tests::{CALM, STORM, lane_of, lane_spec, seeds, shipper, sim, spec};
+use super::tests::{CALM, STORM, lane_of, seeds, shipper, sim, spec};
 use super::*;
 use crate::kafka::batch::Sealed;
 use crate::kafka::options::{Batching, Compression};
@@ -291,7 +291,7 @@ fn an_array_too_large_is_cut_between_entries_and_only_an_entry_too_large_alone_i
         sim.topics.get_mut("t").expect("made").batch_bytes_max = most;
         let sink = sim.shipper.sink(&SinkSpec { compression: codec, ..spec() });
         let batching = Batching::Array { max_entries: 40, inactive_ms: 50, duration_ms: 500 };
-        let lane = sim.shipper.lane(&LaneSpec { batching, ..lane_spec(sink, "t") });
+        let lane = sim.shipper.lane(&LaneSpec { batching, ..LaneSpec::new(sink, "t") });
         for at in 0..100 {
             // One that compresses to little and is too large as it is.
             sim.append(lane, if at == 50 { 4_000 } else { 60 });
@@ -322,7 +322,7 @@ fn a_restart_between_the_parts_of_an_array_goes_on_where_it_was() {
         sim.topics.get_mut("t").expect("made").batch_bytes_max = 1_200;
         let sink = sim.shipper.sink(&spec());
         let batching = Batching::Array { max_entries: 30, inactive_ms: 50, duration_ms: 500 };
-        let lane = sim.shipper.lane(&LaneSpec { batching, ..lane_spec(sink, "t") });
+        let lane = sim.shipper.lane(&LaneSpec { batching, ..LaneSpec::new(sink, "t") });
         for _ in 0..60 {
             sim.append(lane, 60);
         }
@@ -448,7 +448,7 @@ fn restarts(seed: u64) {
         sim.create("t", 1, 0);
         let sink = sim.shipper.sink(&spec());
         let batching = Batching::Array { max_entries: 2 + rng.below(30) as u32, inactive_ms: 30, duration_ms: 100 };
-        lane = sim.shipper.lane(&LaneSpec { batching, ..lane_spec(sink, "t") });
+        lane = sim.shipper.lane(&LaneSpec { batching, ..LaneSpec::new(sink, "t") });
     }
     if rng.below(3) == 0 {
         sim.topics.get_mut("t").expect("made").batch_bytes_max = 1_300;

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use super::tests::{CALM, STORM, lane_spec, spec};
+use super::tests::{CALM, STORM, spec};
 use super::*;
 use crate::kafka::options::{Batching, Compression, Mode};
 use crate::kafka::producer::Outcome;
@@ -66,7 +66,7 @@ fn options(seed: u64, life: u64, core: u32) -> ShipperOptions {
 fn kinds(rng: &mut Rng) -> Vec<(SinkSpec, LaneSpec)> {
     let codec = [Compression::None, Compression::Lz4, Compression::Zstd, Compression::Snappy][rng.below(4) as usize];
     let spec = SinkSpec { compression: codec, ..spec() };
-    let lane = |topic: &str, stored_as| LaneSpec { stored_as, ..lane_spec(SinkId(0), topic) };
+    let lane = |topic: &str, stored_as| LaneSpec { stored_as, ..LaneSpec::new(SinkId(0), topic) };
     let arrays = Batching::Array { max_entries: 2 + rng.below(9) as u32, inactive_ms: 80, duration_ms: 200 };
     vec![
         (spec.clone(), lane("plain", 1)),

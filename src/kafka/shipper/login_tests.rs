@@ -1,6 +1,6 @@
 //! Logins against the simulated cluster.
 
-use super::tests::{lane_spec, spec};
+use super::tests::spec;
 use super::*;
 use crate::kafka::security::{Credentials, Mechanism, Secret, Security};
 use crate::kafka::sim::{Sim, Weather};
@@ -33,7 +33,7 @@ fn guard() -> Guard {
 fn lane(sim: &mut Sim, first: Option<Credentials>, second: Option<Credentials>) -> LaneId {
     let security = Security { sasl: vec![first, second], tls: None };
     let sink = sim.shipper.sink(&SinkSpec { security, ..spec() });
-    sim.shipper.lane(&lane_spec(sink, "t"))
+    sim.shipper.lane(&LaneSpec::new(sink, "t"))
 }
 
 fn same(sim: &mut Sim, one: Option<Credentials>) -> LaneId {

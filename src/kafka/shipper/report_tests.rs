@@ -1,6 +1,6 @@
 //! What is said and what is counted while a cluster comes and goes: never a flood, and nothing missing.
 
-use super::tests::{CALM, lane_of, lane_spec, sim, spec};
+use super::tests::{CALM, lane_of, sim, spec};
 use super::*;
 use crate::kafka::SinkFigures;
 use crate::kafka::sim::Sim;
@@ -45,7 +45,7 @@ fn many_partitions_that_take_nothing_are_one_line_and_one_when_all_of_them_take_
     let mut sim = sim(32, 5, CALM);
     sim.create("t", 8, 0);
     let sink = sim.shipper.sink(&spec());
-    let lane = sim.shipper.lane(&lane_spec(sink, "t"));
+    let lane = sim.shipper.lane(&LaneSpec::new(sink, "t"));
     sim.forced_error = Some(19);
     for _ in 0..400 {
         sim.append(lane, 300);

@@ -1,6 +1,6 @@
 //! The spool as the queue's tail, and a gateway that is killed: the machine against the simulated cluster and disk.
 
-use super::tests::{CALM, lane_spec, spec};
+use super::tests::{CALM, spec};
 use super::*;
 use crate::kafka::options::{Batching, Compression, Mode};
 use crate::kafka::sim::{Sim, Weather};
@@ -40,7 +40,7 @@ fn lane_of(sim: &mut Sim, sink_spec: &SinkSpec, key: u64, lane: LaneSpec) -> Lan
 }
 
 fn each(topic: &str) -> LaneSpec {
-    lane_spec(SinkId(0), topic)
+    LaneSpec::new(SinkId(0), topic)
 }
 
 #[test]

@@ -21,21 +21,9 @@ pub(super) fn spec() -> SinkSpec {
     SinkSpec::new(vec![("broker-1".to_owned(), 9092), ("broker-2".to_owned(), 9092)])
 }
 
-pub(super) fn lane_spec(sink: SinkId, topic: &str) -> LaneSpec {
-    LaneSpec {
-        sink,
-        topic: topic.to_owned(),
-        key: None,
-        partitioner: Partitioner::Murmur2,
-        batching: Batching::Each,
-        max_pending_entries: None,
-        stored_as: 0,
-    }
-}
-
 pub(super) fn lane_of(sim: &mut Sim, spec: &SinkSpec, topic: &str) -> LaneId {
     let sink = sim.shipper.sink(spec);
-    sim.shipper.lane(&lane_spec(sink, topic))
+    sim.shipper.lane(&LaneSpec::new(sink, topic))
 }
 
 pub(super) const CALM: Weather =
@@ -56,10 +44,10 @@ fn campaign(seed: u64) {
     let (one, two) = (sim.shipper.sink(&asynchronous), sim.shipper.sink(&synchronous));
     let arrays = Batching::Array { max_entries: 2 + rng.below(9) as u32, inactive_ms: 80, duration_ms: 200 };
     let lanes = [
-        (sim.shipper.lane(&lane_spec(one, "plain")), "plain"),
-        (sim.shipper.lane(&LaneSpec { key: Some(b"k".to_vec()), ..lane_spec(one, "plain") }), "plain"),
-        (sim.shipper.lane(&LaneSpec { batching: arrays, ..lane_spec(one, "arrays") }), "arrays"),
-        (sim.shipper.lane(&lane_spec(two, "sync")), "sync"),
+        (sim.shipper.lane(&LaneSpec::new(one, "plain")), "plain"),
+        (sim.shipper.lane(&LaneSpec { key: Some(b"k".to_vec()), ..LaneSpec::new(one, "plain") }), "plain"),
+        (sim.shipper.lane(&LaneSpec { batching: arrays, ..LaneSpec::new(one, "arrays") }), "arrays"),
+        (sim.shipper.lane(&LaneSpec::new(two, "sync")), "sync"),
     ];
     if rng.below(3) == 0 {
         sim.create("plain", 2, 0);
@@ -203,7 +191,7 @@ fn arrays_are_closed_by_count_by_age_and_by_silence() {
     sim.create("t", 1, 0);
     let sink = sim.shipper.sink(&spec());
     let batching = Batching::Array { max_entries: 10, inactive_ms: 300, duration_ms: 1_000 };
-    let lane = sim.shipper.lane(&LaneSpec { batching, ..lane_spec(sink, "t") });
+    let lane = sim.shipper.lane(&LaneSpec { batching, ..LaneSpec::new(sink, "t") });
     sim.run(100);
     let arrays = |sim: &Sim| {
         let count = |value: &Vec<u8>| value.windows(4).filter(|window| *window == b"\"n\":").count();
@@ -255,7 +243,7 @@ fn keys_go_where_java_and_resty_put_them() {
         sim.create("t", 7, 0);
         let sink = sim.shipper.sink(&spec());
         let key = Some(b"foobar".to_vec());
-        let lane = sim.shipper.lane(&LaneSpec { key: key.clone(), partitioner, ..lane_spec(sink, "t") });
+        let lane = sim.shipper.lane(&LaneSpec { key: key.clone(), partitioner, ..LaneSpec::new(sink, "t") });
         sim.append(lane, 10);
         sim.drain(1_000);
         assert_eq!(sim.topics["t"].partitions[expected as usize].keys, [key]);
@@ -379,7 +367,7 @@ fn max_pending_entries_refuses_with_apisix_words() {
     let mut sim = sim(4, 13, CALM);
     sim.down = vec![1, 2, 3];
     let sink = sim.shipper.sink(&spec());
-    let lane = sim.shipper.lane(&LaneSpec { max_pending_entries: Some(3), ..lane_spec(sink, "t") });
+    let lane = sim.shipper.lane(&LaneSpec { max_pending_entries: Some(3), ..LaneSpec::new(sink, "t") });
     let taken = (0..10).filter(|_| sim.append(lane, 10) == Appended::Accepted).count();
     assert_eq!((taken, sim.shipper.stats().dropped), (3, 7));
     assert_eq!(
@@ -459,7 +447,7 @@ fn flush_sends_what_lingers_and_open_arrays() {
     sim.create("t", 1, 0);
     let sink = sim.shipper.sink(&spec());
     let batching = Batching::Array { max_entries: 1_000, inactive_ms: 60_000, duration_ms: 60_000 };
-    let lane = sim.shipper.lane(&LaneSpec { batching, ..lane_spec(sink, "t") });
+    let lane = sim.shipper.lane(&LaneSpec { batching, ..LaneSpec::new(sink, "t") });
     sim.run(500);
     sim.append(lane, 10);
     let now = sim.now();

@@ -1,6 +1,6 @@
 //! Who waits for an entry hears of it once, the truth, and soon: against the simulated cluster.
 
-use super::tests::{CALM, STORM, lane_spec};
+use super::tests::{CALM, STORM};
 use super::*;
 use crate::kafka::options::{Batching, Mode};
 use crate::kafka::producer::Outcome;
@@ -16,7 +16,7 @@ fn sim(slots: usize, seed: u64, weather: Weather) -> Sim {
 
 fn lane(sim: &mut Sim, mode: Mode, topic: &str, batching: Batching) -> LaneId {
     let sink = sim.shipper.sink(&SinkSpec { mode, ..SinkSpec::new(vec![("broker-1".to_owned(), 9092)]) });
-    sim.shipper.lane(&LaneSpec { batching, ..lane_spec(sink, topic) })
+    sim.shipper.lane(&LaneSpec { batching, ..LaneSpec::new(sink, topic) })
 }
 
 fn held(sim: &mut Sim, topic: &str, batching: Batching) -> LaneId {

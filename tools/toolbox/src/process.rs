@@ -13,6 +13,8 @@ use crate::Outcome;
 
 /// How often a wait looks again.
 const POLL: Duration = Duration::from_millis(20);
+/// See [`take_short_turns`]; the least that the kernel takes.
+const TURN_NS: u64 = 100_000;
 
 /// A process by pid and start time: a pid that was given to somebody else does not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,25 +181,14 @@ pub fn take_only_idle_time(pid: i32) {
     }
 }
 
-/// Lets a thread (0: the calling one) run 100 µs at a time where it shares a core with others that are busy, instead of the kernel's 3 ms: a
+/// Lets a thread (0: the calling one) run [`TURN_NS`] at a time where it shares a core with others that are busy, instead of the kernel's 3 ms: a
 /// load and its upstream on one core otherwise wait for each other so long. Nothing before Linux 6.12, which knows no slices of a thread's own.
 pub fn take_short_turns(thread: i32) {
-    /// `struct sched_attr` (`include/uapi/linux/sched/types.h`), its first version.
-    #[repr(C)]
-    struct Attributes {
-        size: u32,
-        policy: u32,
-        flags: u64,
-        nice: i32,
-        priority: u32,
-        runtime_ns: u64,
-        deadline_ns: u64,
-        period_ns: u64,
-    }
-    let policy = libc::SCHED_OTHER as u32;
-    let size = size_of::<Attributes>() as u32;
-    let runtime_ns = 100_000;
-    let turns = Attributes { size, policy, flags: 0, nice: 0, priority: 0, runtime_ns, deadline_ns: 0, period_ns: 0 };
+    // SAFETY: sched_attr is plain bits; what is zero is not asked for.
+    let mut turns: libc::sched_attr = unsafe { std::mem::zeroed() };
+    turns.size = size_of::<libc::sched_attr>() as u32;
+    turns.sched_policy = libc::SCHED_OTHER as u32;
+    turns.sched_runtime = TURN_NS;
     // SAFETY: the call reads `size` bytes behind a live pointer. A thread that has ended is an error that does no harm.
     unsafe { libc::syscall(libc::SYS_sched_setattr, thread, &raw const turns, 0) };
 }

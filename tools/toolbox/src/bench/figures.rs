@@ -1,5 +1,7 @@
 //! The few statistics that a table of three to fifty rounds bears.
 
+use std::fmt;
+
 /// Resamplings of a bootstrap.
 const RESAMPLINGS: usize = 4000;
 /// Rounds from which on a bound means something.
@@ -28,6 +30,23 @@ pub struct Ratio {
     pub median: f64,
     /// Between these the median lies with a probability of 95 %, by the bootstrap; nothing for fewer than five rounds.
     pub bound: Option<(f64, f64)>,
+}
+
+impl fmt::Display for Ratio {
+    /// With the digits that are asked for, two unless said: `0.94 [0.79–1.06]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = f.precision().unwrap_or(2);
+        write!(f, "{:.digits$}", self.median)?;
+        match self.bound {
+            Some((low, high)) => write!(f, " [{low:.digits$}–{high:.digits$}]"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The text of a ratio with so many digits; a dash for none.
+pub fn text(ratio: Option<&Ratio>, digits: usize) -> String {
+    ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.digits$}"))
 }
 
 /// `ours` beside `theirs`, round by round. Nothing if there is no round that has both.
@@ -75,6 +94,14 @@ mod tests {
         assert_eq!((ratio.median, ratio.bound), (0.8, None));
         assert_eq!(paired(&[], &[]), None);
         assert_eq!(paired(&[1.0], &[0.0]), None);
+    }
+
+    #[test]
+    fn a_ratio_is_said_with_its_bound_if_it_has_one() {
+        let ratio = |bound| Ratio { median: 0.9432, bound };
+        assert_eq!(text(Some(&ratio(None)), 3), "0.943");
+        assert_eq!(text(Some(&ratio(Some((0.79, 1.06)))), 2), "0.94 [0.79–1.06]");
+        assert_eq!((ratio(None).to_string(), text(None, 2)), ("0.94".to_owned(), "–".to_owned()));
     }
 
     #[test]

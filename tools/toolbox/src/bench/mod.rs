@@ -1,8 +1,10 @@
 //! `tools/bench`: what a request costs the gateway, with its records and without, and what it costs others.
 
+use std::time::{Duration, Instant};
+
 use clap::Subcommand;
 
-use crate::Outcome;
+use crate::{Outcome, stop};
 
 mod campaign;
 mod figures;
@@ -13,6 +15,29 @@ mod wrk;
 
 /// Partitions of a topic: as many as the walk-through's Kafka makes by itself.
 const PARTITIONS: i32 = 2;
+
+/// How long records may take to be in Kafka after the last request, or once it is back.
+const SETTLE: Duration = Duration::from_secs(60);
+/// Between two looks.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// Looks again and again, for [`SETTLE`] at most, until there are as many records as requests, and gives what it saw then: the requests first.
+fn settled(look: impl Fn() -> Outcome<(u64, u64)>) -> Outcome<(u64, u64)> {
+    let end = Instant::now() + SETTLE;
+    loop {
+        match look() {
+            Ok((served, recorded)) if recorded >= served => return Ok((served, recorded)),
+            Err(text) if Instant::now() > end => return Err(text),
+            Ok((served, recorded)) if Instant::now() > end => {
+                let (missing, after) = (served - recorded, SETTLE.as_secs());
+                return Err(format!(
+                    "{missing} of {served} records were not in Kafka after {after} s; the gateway's metrics say why"
+                ));
+            }
+            _ => stop::pause(EVERY)?,
+        }
+    }
+}
 
 /// What can be measured.
 #[derive(clap::Args)]

@@ -9,7 +9,7 @@ use self::cluster::{Cluster, ZOOKEEPER};
 use self::layout::{DEFAULT_BASE, Place};
 use self::properties::{Security, Shape};
 use self::version::Version;
-use crate::process::{Signal, State};
+use crate::process::{Signal, State, take_only_idle_time};
 use crate::{Outcome, wire};
 
 mod certificates;
@@ -168,6 +168,12 @@ impl OwnCluster {
         let cluster = Cluster::up(&place, shape)?;
         let address = cluster.address(1);
         Ok((Self { place, cluster }, address))
+    }
+
+    /// Leaves it only what nobody else wants of the cores, as if it had a machine of its own. Not before a load that leaves nothing: a Kafka
+    /// that gets no time is one that is gone.
+    pub fn give_way(&self) {
+        self.pids().into_iter().for_each(take_only_idle_time);
     }
 
     /// Every process of it.

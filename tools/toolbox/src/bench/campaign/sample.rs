@@ -125,8 +125,8 @@ impl Bench<'_> {
         let load = wrk::run(&self.work(contestant, seconds), || {})?;
         self.settle(contestant, records_before, load.requests)?;
         // Also those that were under way: their records would come while the next load is measured.
-        match contestant.served()?.zip(served_before) {
-            Some((now, before)) => self.settle(contestant, records_before, now - before).map(|_| ()),
+        match served_since(contestant, served_before)? {
+            Some(served) => self.settle(contestant, records_before, served).map(|_| ()),
             None => Ok(()),
         }
     }
@@ -148,7 +148,7 @@ impl Bench<'_> {
         self.check(&load)?;
         let (records, late) = self.settle(contestant, records_before, load.requests)?;
         let used = cpu_of(&pids).since(cpu);
-        let served = contestant.served()?.zip(served_before).map(|(now, before)| now - before);
+        let served = served_since(contestant, served_before)?;
         let records = match served {
             // More than the load saw end: those that were under way.
             Some(served) if records < served => self.settle(contestant, records_before, served)?.0,
@@ -212,6 +212,11 @@ impl Bench<'_> {
             stop::pause(EVERY)?;
         }
     }
+}
+
+/// Requests by its own count since it was `before`; nothing if it has none.
+fn served_since(contestant: &Contestant, before: Option<u64>) -> Outcome<Option<u64>> {
+    Ok(contestant.served()?.zip(before).map(|(now, before)| now - before))
 }
 
 #[cfg(test)]

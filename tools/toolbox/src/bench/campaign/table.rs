@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::case::{Case, Who};
 use super::sample::{Records, Sample};
-use crate::bench::figures::{Ratio, median, paired, range};
+use crate::bench::figures::{median, paired, range, text};
 
 /// All measurements of one contestant in one case.
 #[derive(Clone, Debug)]
@@ -100,7 +100,8 @@ impl Table {
     fn line(&self, row: &Row, look: Look) -> String {
         let cpu = self.cpu(row.who);
         let (least, most) = range(&cpu);
-        let beside = |other| if other == row.who { "1".to_owned() } else { ratio(paired(&cpu, &self.cpu(other))) };
+        let beside =
+            |other| if other == row.who { "1".to_owned() } else { text(paired(&cpu, &self.cpu(other)).as_ref(), 3) };
         format!(
             "| {} | {:.0} | {:.0} | {:.0} | {:.0} | {:.2} [{least:.2}–{most:.2}] | {:.2} | {:.2} | {} | {} | {:.1} | {} | {:.2} | {} |\n",
             row.who.title(),
@@ -161,14 +162,6 @@ impl Table {
             "rows": rows.map(|row| serde_json::to_value(row).unwrap_or_default()).collect::<Vec<_>>(),
             "absent": absent.collect::<Vec<_>>(),
         })
-    }
-}
-
-fn ratio(found: Option<Ratio>) -> String {
-    match found {
-        None => "–".to_owned(),
-        Some(Ratio { median, bound: None }) => format!("{median:.3}"),
-        Some(Ratio { median, bound: Some((low, high)) }) => format!("{median:.3} [{low:.3}–{high:.3}]"),
     }
 }
 

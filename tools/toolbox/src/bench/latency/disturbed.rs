@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Options, PAUSE, Row, bounded};
-use crate::bench::figures::paired;
+use super::{Options, PAUSE, Row};
+use crate::bench::figures::{self, paired};
 use crate::bench::modes::open_loop::{self, Plan, Seen};
 use crate::bench::modes::parts::Parts;
 use crate::bench::modes::{self, Mode, Modes};
 use crate::bench::wrk;
-use crate::process::take_only_idle_time;
 use crate::{Outcome, stop};
 
 /// Seconds of the closed loop that finds that out.
@@ -51,8 +50,7 @@ pub fn run(options: &Options) -> Outcome {
     let mut parts = Parts::start(&gateway)?;
     let capacity = capacity(&parts, &gateway)?;
     parts.settled(Mode::Async)?;
-    // Not before: the closed loop leaves no idle time, and a Kafka that gets none is one that is gone.
-    kafka_gives_way(&parts)?;
+    parts.cluster()?.give_way();
     let share = options.shares[0];
     let rate = capacity * f64::from(share) / 100.0;
     let mut rows = Trouble::ALL.map(|_| Row::default());
@@ -61,26 +59,13 @@ pub fn run(options: &Options) -> Outcome {
             stop::pause(PAUSE)?;
             let seen = measure(&mut parts, &gateway, trouble, rate)?;
             parts.settled(Mode::Async)?;
-            eprintln!(
-                "{rate:.0}/s, round {}: {:<32} p50 {:.0} µs, p99 {:.0} µs, p99.9 {:.0} µs",
-                round + 1,
-                trouble.title(),
-                seen.percentile_us(50.0),
-                seen.percentile_us(99.0),
-                seen.percentile_us(99.9)
-            );
-            row.take(&seen);
+            row.take(rate, round, trouble.title(), &seen);
         }
     }
     report(share, rate, &rows);
     let (served, recorded) = parts.served_and_recorded(Mode::Async)?;
     println!("\nRequests of the route with async records: {served}; records in Kafka: {recorded}.");
     if recorded < served { Err(format!("{} records are missing", served - recorded)) } else { Ok(()) }
-}
-
-fn kafka_gives_way(parts: &Parts) -> Outcome {
-    parts.cluster()?.pids().into_iter().for_each(take_only_idle_time);
-    Ok(())
 }
 
 fn capacity(parts: &Parts, options: &Modes) -> Outcome<f64> {
@@ -108,7 +93,7 @@ fn measure(parts: &mut Parts, options: &Modes, trouble: Trouble, rate: f64) -> O
             parts.cluster()?.kill(node)?;
             let seen = open_loop::run(&plan);
             parts.make_whole()?;
-            kafka_gives_way(parts)?;
+            parts.cluster()?.give_way();
             seen
         }
     }
@@ -147,7 +132,7 @@ fn report(share: u8, rate: f64, rows: &[Row]) {
             Some(ratio) if ratio.median <= MUST => ", MUST reached",
             _ => ", MISSED",
         };
-        let ratio = ratio.map_or_else(|| "–".to_owned(), |ratio| bounded(ratio.median, ratio.bound));
+        let ratio = figures::text(ratio.as_ref(), 2);
         println!("| {} | {} | {ratio}{grade} | {} |", trouble.title(), row.cells(), row.failed);
     }
 }

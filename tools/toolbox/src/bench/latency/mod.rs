@@ -6,17 +6,17 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::PARTITIONS;
 use super::campaign::case::{CASES, Case, Who};
 use super::campaign::contestant::{Contestant, Ground};
 use super::campaign::sample::Bench;
 use super::campaign::{self, PORTS_EACH, machine};
-use super::figures::{median, paired};
+use super::figures::{self, median, paired};
 use super::modes::open_loop::{self, Plan, Seen};
+use super::{PARTITIONS, settled};
 use crate::kafka::OwnCluster;
-use crate::process::{take_only_idle_time, take_short_turns};
+use crate::process::take_short_turns;
 use crate::started::{self, Scratch};
 use crate::{Outcome, stop, wire};
 
@@ -31,8 +31,6 @@ const UPSTREAM: &str = "the upstream itself";
 const CAPACITY_S: u32 = 3;
 /// Between two measurements, so that one does not see the other's end.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long the records may take to be in Kafka after the last request.
-const SETTLE: Duration = Duration::from_secs(60);
 
 /// Options of `latency`.
 #[derive(clap::Args, Debug)]
@@ -70,10 +68,16 @@ struct Row {
 }
 
 impl Row {
-    fn take(&mut self, seen: &Seen) {
-        self.p50_us.push(seen.percentile_us(50.0));
-        self.p99_us.push(seen.percentile_us(99.0));
-        self.p999_us.push(seen.percentile_us(99.9));
+    /// Takes what one round saw, and says so.
+    fn take(&mut self, rate: f64, round: u32, title: &str, seen: &Seen) {
+        let [p50_us, p99_us, p999_us] = [50.0, 99.0, 99.9].map(|percent| seen.percentile_us(percent));
+        eprintln!(
+            "{rate:.0}/s, round {}: {title:<32} p50 {p50_us:.0} µs, p99 {p99_us:.0} µs, p99.9 {p999_us:.0} µs",
+            round + 1
+        );
+        self.p50_us.push(p50_us);
+        self.p99_us.push(p99_us);
+        self.p999_us.push(p999_us);
         self.failed += seen.errors + seen.unanswered;
     }
 
@@ -106,7 +110,6 @@ fn beside_peers(options: &Options) -> Outcome {
     let dir = started::fresh(Path::new(PLACE))?;
     let shm = Scratch::new(&format!("/dev/shm/tollgate-latency-{}", std::process::id()));
     let (cluster, kafka) = OwnCluster::up("bench", options.port_base + 2000)?;
-    cluster.pids().into_iter().for_each(take_only_idle_time);
     // 16 bytes, 64 connections.
     let case = CASES[0];
     let (cores, load_cores) = machine::split(machine::cores(), case.workers as usize);
@@ -132,6 +135,7 @@ fn beside_peers(options: &Options) -> Outcome {
     let mut contestants = start(options, &case, &ground)?;
     let capacity = capacity(&bench, &mut contestants)?;
     println!("The slowest of them can do {capacity:.0} requests/s.");
+    cluster.give_way();
     let mut targets: Vec<Target> = contestants.iter().map(|one| (one.who.title(), one.address)).collect();
     targets.push((UPSTREAM, upstream_at));
     for share in &options.shares {
@@ -144,19 +148,15 @@ fn beside_peers(options: &Options) -> Outcome {
 
 /// Every request of a contestant that records must have its record in the end.
 fn check_records(contestant: &Contestant, kafka: &str) -> Outcome {
-    let served = contestant.served()?.ok_or("a contestant that records counts its requests")?;
-    let end = Instant::now() + SETTLE;
-    loop {
-        let recorded = wire::record_count(kafka, &topic(contestant.who))?;
-        if recorded == served {
-            println!("\n{}: {served} requests, {recorded} records in Kafka.", contestant.who.title());
-            return Ok(());
-        }
-        if recorded > served || Instant::now() > end {
-            return Err(format!("{}: {served} requests, {recorded} records", contestant.who.title()));
-        }
-        stop::pause(PAUSE)?;
+    let (served, recorded) = settled(|| {
+        let served = contestant.served()?.ok_or("a contestant that records counts its requests")?;
+        Ok((served, wire::record_count(kafka, &topic(contestant.who))?))
+    })?;
+    if recorded > served {
+        return Err(format!("{}: {served} requests, {recorded} records", contestant.who.title()));
     }
+    println!("\n{}: {served} requests, {recorded} records in Kafka.", contestant.who.title());
+    Ok(())
 }
 
 fn topic(who: Who) -> String {
@@ -189,11 +189,11 @@ fn capacity(bench: &Bench<'_>, contestants: &mut [Contestant]) -> Outcome<f64> {
 
 fn at_rate(options: &Options, case: &Case, targets: &[Target], rate: f64) -> Outcome<Vec<Row>> {
     let mut rows: Vec<Row> = targets.iter().map(|_| Row::default()).collect();
-    for round in 0..options.rounds as usize {
+    for round in 0..options.rounds {
         for step in 0..targets.len() {
             // Another one begins each round, and every other one runs backwards, so that none always follows the same neighbour.
             let step = if round % 2 == 0 { step } else { targets.len() - 1 - step };
-            let index = (step + round) % targets.len();
+            let index = (step + round as usize) % targets.len();
             let (title, target) = targets[index];
             stop::pause(PAUSE)?;
             let plan = Plan {
@@ -207,14 +207,7 @@ fn at_rate(options: &Options, case: &Case, targets: &[Target], rate: f64) -> Out
                 core: machine::cores() - 1,
             };
             let seen = open_loop::run(&plan)?;
-            eprintln!(
-                "{rate:.0}/s, round {}: {title:<20} p50 {:.0} µs, p99 {:.0} µs, p99.9 {:.0} µs",
-                round + 1,
-                seen.percentile_us(50.0),
-                seen.percentile_us(99.0),
-                seen.percentile_us(99.9)
-            );
-            rows[index].take(&seen);
+            rows[index].take(rate, round, title, &seen);
         }
     }
     Ok(rows)
@@ -228,12 +221,7 @@ fn report(share: u8, rate: f64, targets: &[Target], rows: &[Row]) {
     let nginx = &rows[WHO.len() - 1];
     for ((title, _), row) in targets.iter().zip(rows) {
         let [p99, p999] = [(&row.p99_us, &nginx.p99_us), (&row.p999_us, &nginx.p999_us)]
-            .map(|(ours, theirs)| paired(ours, theirs))
-            .map(|ratio| ratio.map_or_else(|| "–".to_owned(), |ratio| bounded(ratio.median, ratio.bound)));
+            .map(|(ours, theirs)| figures::text(paired(ours, theirs).as_ref(), 2));
         println!("| {title} | {} | {p99} | {p999} | {} |", row.cells(), row.failed);
     }
-}
-
-fn bounded(value: f64, bound: Option<(f64, f64)>) -> String {
-    bound.map_or_else(|| format!("{value:.2}"), |(low, high)| format!("{value:.2} [{low:.2}–{high:.2}]"))
 }

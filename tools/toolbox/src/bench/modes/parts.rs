@@ -3,18 +3,18 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
 use super::{Mode, Modes};
-use crate::bench::PARTITIONS;
 use crate::bench::campaign::{self, machine};
+use crate::bench::{PARTITIONS, settled};
 use crate::call::Caller;
 use crate::kafka::OwnCluster;
 use crate::process::{cpu_seconds, pinned_to, take_short_turns};
 use crate::started::{self, Process};
-use crate::{Outcome, stop, wire};
+use crate::{Outcome, wire};
 
 /// Where configurations and logs go.
 const PLACE: &str = "target/bench/modes";
@@ -22,11 +22,6 @@ const PLACE: &str = "target/bench/modes";
 const CALLER: Caller = Caller { key: "bench-only", limit: Duration::from_secs(10) };
 /// Copies of a topic in a Kafka that is not ours: as many as it makes by itself.
 const ITS_OWN_COPIES: i16 = -1;
-
-/// How long records may take to be in Kafka once it is back.
-const SETTLE: Duration = Duration::from_secs(60);
-/// Between two looks.
-const EVERY: Duration = Duration::from_millis(200);
 
 /// Makes or changes a mode's route.
 fn put(admin: SocketAddr, mode: Mode, route: &Value) -> Outcome {
@@ -146,19 +141,7 @@ impl Parts {
 
     /// Waits until every request's record is in Kafka, of a gateway that had requests of this mode alone.
     pub fn settled(&self, mode: Mode) -> Outcome {
-        let end = Instant::now() + SETTLE;
-        while Instant::now() < end {
-            if self.served_and_recorded(mode).is_ok_and(|(served, recorded)| recorded >= served) {
-                return Ok(());
-            }
-            stop::pause(EVERY)?;
-        }
-        let (served, recorded) = self.served_and_recorded(mode)?;
-        let missing = served.saturating_sub(recorded);
-        Err(format!(
-            "{missing} of {served} records were not in Kafka after {} s; the gateway's metrics say why",
-            SETTLE.as_secs()
-        ))
+        settled(|| self.served_and_recorded(mode)).map(|_| ())
     }
 
     /// The gateway.
