@@ -67,6 +67,7 @@ pub struct Control {
     warnings: Vec<String>,
     ports: Ports,
     relay: Option<Relayed>,
+    stop: Option<StopSignals>,
 }
 
 /// Opens the store, reads the configuration, resolves its names, compiles the first snapshot. Listens on nothing. A standalone
@@ -100,7 +101,8 @@ pub fn prepare(config: FileConfig, config_path: &Path) -> Result<Control, Vec<St
     let notes = made_key.iter().map(|made| format!("the admin key is in {}", made.path.display())).collect();
     let made_key = made_key.map(|made| made.key);
     let (first, ports) = (Arc::new(first), Ports::default());
-    Ok(Control { config, runtime, source, names, checkers, first, made_key, notes, warnings, ports, relay: None })
+    let (relay, stop) = (None, None);
+    Ok(Control { config, runtime, source, names, checkers, first, made_key, notes, warnings, ports, relay, stop })
 }
 
 fn open(config: &FileConfig, config_path: &Path, data_dir: &Path) -> Result<(Store, Loaded), String> {
@@ -156,11 +158,13 @@ impl Control {
         wanted.then(|| Path::new(&self.config.tollgate.data_dir).join(RELAY_FILE))
     }
 
-    /// Binds every port and the relay socket, so that a taken one is known before a worker starts.
+    /// Binds every port and the relay socket, so that a taken one is known before a worker starts. From here on SIGTERM and
+    /// SIGINT drain: one that comes before [`Control::serve`] is not lost, and does not end a process whose workers run already.
     ///
     /// # Errors
     /// One line for each that could not be bound, with the key that changes it.
     pub fn bind(&mut self) -> Result<(), Vec<String>> {
+        self.stop = Some(self.runtime.block_on(async { StopSignals::listen() }).map_err(|line| vec![line])?);
         let ports = Ports::bind(&self.config);
         let relay = self.relay_path().map(|path| {
             let _inside = self.runtime.enter();
@@ -202,8 +206,9 @@ impl Control {
         put_down: Receiver<Arc<Snapshot>>,
         ended: Receiver<()>,
     ) -> Result<(), String> {
-        let Self { config, runtime, source, names, checkers, made_key, ports, relay, first, .. } = self;
+        let Self { config, runtime, source, names, checkers, made_key, ports, relay, first, stop, .. } = self;
         drop(first);
+        let stop = stop.ok_or("the control thread serves what `bind` bound")?;
         let served = runtime.block_on(async {
             drop_retired(put_down)?;
             resolver::answer_cores(names.clone(), Arc::clone(&board), asked);
@@ -220,7 +225,7 @@ impl Control {
             let seen = Seen { board: Arc::clone(&board), view, hostname, metric_prefix, checkers };
             start(&config, ports, relay, &admin, &seen)?;
             let timeout_ms = config.tollgate.shutdown_timeout_ms + limits::STOW_MS + LAST_MS;
-            until_ended(&board, ended, Duration::from_millis(timeout_ms)).await
+            until_ended(&board, ended, stop, Duration::from_millis(timeout_ms)).await
         });
         runtime.shutdown_background();
         served
@@ -283,9 +288,30 @@ fn drop_retired(put_down: Receiver<Arc<Snapshot>>) -> Result<(), String> {
     spawned.map(|_| ()).map_err(|error| format!("no thread to drop old configurations: {error}"))
 }
 
-async fn until_ended(board: &Board, ended: Receiver<()>, drain: Duration) -> Result<(), String> {
-    let signals = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
-    let (mut term, mut int) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+/// What asks the gateway to stop.
+#[derive(Debug)]
+struct StopSignals {
+    term: Signal,
+    int: Signal,
+}
+
+impl StopSignals {
+    /// Heard from now on, inside the control thread's runtime.
+    fn listen() -> Result<Self, String> {
+        let hear = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
+        Ok(Self { term: hear(SignalKind::terminate())?, int: hear(SignalKind::interrupt())? })
+    }
+
+    /// The next of either.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+}
+
+async fn until_ended(board: &Board, ended: Receiver<()>, mut stop: StopSignals, drain: Duration) -> Result<(), String> {
     let (all_ended, mut gone) = oneshot::channel();
     let thread = std::thread::Builder::new().name("workers-ended".into());
     let spawned = thread.spawn(move || {
@@ -295,23 +321,16 @@ async fn until_ended(board: &Board, ended: Receiver<()>, drain: Duration) -> Res
     spawned.map_err(|error| format!("no thread to wait for the workers: {error}"))?;
     tokio::select! {
         _ = &mut gone => return Ok(()),
-        () = either(&mut term, &mut int) => {}
+        () = stop.next() => {}
     }
     log::info!("stopping: no new connections, exchanges are finished, records are flushed");
     board.advance(Stage::Drain);
     tokio::select! {
         _ = &mut gone => return Ok(()),
-        () = either(&mut term, &mut int) => log::warn!("a second signal: leaving now"),
+        () = stop.next() => log::warn!("a second signal: leaving now"),
         () = tokio::time::sleep(drain) => log::warn!("not finished after {} ms: leaving now", drain.as_millis()),
     }
     board.advance(Stage::Exit);
     let _ = gone.await;
     Ok(())
-}
-
-async fn either(term: &mut Signal, int: &mut Signal) {
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
 }

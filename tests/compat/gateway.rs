@@ -78,8 +78,14 @@ impl Gateway {
 
     /// Starts with cores that take nothing by themselves.
     pub fn with_cores(config: FileConfig, config_path: &Path, cores: usize) -> Self {
+        Self::start_slowly(config, config_path, cores, || {})
+    }
+
+    /// Starts; `meanwhile` runs when every port is bound and nobody serves them yet.
+    pub fn start_slowly(config: FileConfig, config_path: &Path, cores: usize, meanwhile: impl FnOnce()) -> Self {
         let mut control = control::prepare(config, config_path).expect("prepared");
         control.bind().expect("bound");
+        meanwhile();
         let ports = control.ports();
         let address = |port: &Option<control::listeners::Port>| port.as_ref().and_then(|p| p.address());
         let nowhere: SocketAddr = "127.0.0.1:1".parse().unwrap();

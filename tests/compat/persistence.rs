@@ -41,11 +41,16 @@ fn a_restart_finds_objects_indexes_and_revision() {
 fn child_process() {
     let Ok(dir) = std::env::var(CHILD) else { return };
     let dir = Path::new(&dir);
-    let gateway = Gateway::start(config(dir), &dir.join("config.yaml"));
     let write = |name: &str, text: &str| {
         std::fs::write(dir.join("new"), text).unwrap();
         std::fs::rename(dir.join("new"), dir.join(name)).unwrap();
     };
+    let gateway = Gateway::start_slowly(config(dir), &dir.join("config.yaml"), 0, || {
+        if dir.join("wait").exists() {
+            write("bound", "");
+            appears(&dir.join("go"));
+        }
+    });
     write("address", &gateway.admin.to_string());
     for (stage, name) in [(Stage::Drain, "drains"), (Stage::Exit, "leaves")] {
         let started = Instant::now();
@@ -59,14 +64,21 @@ fn child_process() {
 }
 
 fn child(dir: &Path) -> (Child, SocketAddr) {
-    let child = Command::new(std::env::current_exe().unwrap())
+    (spawned(dir), appears(&dir.join("address")).parse().unwrap())
+}
+
+fn spawned(dir: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "persistence::child_process", "--ignored"])
         .env(CHILD, dir)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap();
-    (child, appears(&dir.join("address")).parse().unwrap())
+        .unwrap()
+}
+
+fn terminate(child: &Child) {
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
 }
 
 fn appears(path: &Path) -> String {
@@ -101,8 +113,7 @@ fn after_kill_9_every_answered_change_is_there() {
 fn the_first_sigterm_drains_and_the_second_leaves() {
     let dir = Dir::new();
     let (mut child, address) = child(dir.path());
-    let term = || assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
-    term();
+    terminate(&child);
     appears(&dir.path().join("drains"));
     let headers = [("X-API-KEY", ADMIN_KEY)];
     assert_eq!(
@@ -111,7 +122,21 @@ fn the_first_sigterm_drains_and_the_second_leaves() {
         "still there while cores drain"
     );
     assert!(!dir.path().join("leaves").exists());
-    term();
+    terminate(&child);
+    appears(&dir.path().join("leaves"));
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_sigterm_that_comes_before_anybody_serves_drains() {
+    let dir = Dir::new();
+    std::fs::write(dir.path().join("wait"), "").unwrap();
+    let mut child = spawned(dir.path());
+    appears(&dir.path().join("bound"));
+    terminate(&child);
+    std::fs::write(dir.path().join("go"), "").unwrap();
+    appears(&dir.path().join("drains"));
+    terminate(&child);
     appears(&dir.path().join("leaves"));
     assert!(child.wait().unwrap().success());
 }

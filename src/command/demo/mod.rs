@@ -272,13 +272,15 @@ async fn collect(kafka: &(String, u16), at_most: usize) -> Result<Vec<String>, S
 
 fn next(gateway: SocketAddr, kafka: &(String, u16)) {
     let (host, port) = kafka;
+    // As this program was called: after `cargo run` no `tollgate` is on the path.
+    let tollgate = std::env::args().next().unwrap_or_else(|| "tollgate".to_owned());
     println!(
         "
 Try next, in another terminal (it all stays up until Ctrl-C here):
 
   curl http://{gateway}/get                       # one more request …
-  tollgate tail {TOPIC} --kafka {host}:{port}     # … and its record, as it comes
-  tollgate topics --kafka {host}:{port}
+  {tollgate} tail {TOPIC} --kafka {host}:{port}     # … and its record, as it comes
+  {tollgate} topics --kafka {host}:{port}
   curl http://{gateway}/apisix/admin/routes/r1 -H 'X-API-KEY: {KEY}'
   curl -X PUT http://{gateway}/apisix/admin/plugin_metadata/kafka-logger -H 'X-API-KEY: {KEY}' \\
     -d '{{\"log_format\": {{\"host\": \"$host\", \"@timestamp\": \"$time_iso8601\", \"client_ip\": \"$remote_addr\"}}}}'
