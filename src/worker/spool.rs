@@ -127,6 +127,8 @@ pub struct Spool {
     open: RefCell<HashMap<SegmentId, Rc<DataFile>>>,
     /// Written to and not made durable.
     dirty: RefCell<BTreeSet<SegmentId>>,
+    /// New, and their names not made durable.
+    unnamed: RefCell<BTreeSet<SegmentId>>,
     /// Text of lanes that are not in the registry yet.
     unwritten: RefCell<HashMap<u64, String>>,
     registered: RefCell<HashSet<u64>>,
@@ -157,6 +159,7 @@ impl Spool {
             core,
             open: RefCell::default(),
             dirty: RefCell::default(),
+            unnamed: RefCell::default(),
             unwritten: RefCell::default(),
             registered: RefCell::default(),
             durable_lanes: RefCell::default(),
@@ -295,14 +298,20 @@ impl Spool {
     async fn settle(&self, frame: &FrameRef, file: &DataFile, new: bool) -> io::Result<()> {
         let id = SegmentId::of(frame);
         match self.options.fsync {
-            Fsync::Never => return Ok(()),
+            Fsync::Never => {}
+            // A disk that others keep busy takes a second and more for a directory: the ring would fill up meanwhile.
             Fsync::Interval => {
                 self.dirty.borrow_mut().insert(id);
+                if new {
+                    self.unnamed.borrow_mut().insert(id);
+                }
             }
-            Fsync::Batch => file.sync().await?,
-        }
-        if new {
-            self.settle_names(id).await?;
+            Fsync::Batch => {
+                file.sync().await?;
+                if new {
+                    self.settle_names(id).await?;
+                }
+            }
         }
         Ok(())
     }
@@ -464,6 +473,7 @@ impl Spool {
     fn delete(&self, id: SegmentId) {
         self.open.borrow_mut().remove(&id);
         self.dirty.borrow_mut().remove(&id);
+        self.unnamed.borrow_mut().remove(&id);
         let path = self.path(id);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -496,10 +506,19 @@ impl Spool {
 
     async fn sync_dirty(&self) {
         self.busy.set(self.busy.get() + 1);
+        let failed = |id, error| {
+            let path = self.path(id);
+            log::error!("{}: fsync: {error}: a loss of power may now cost batches", path.display());
+        };
         for id in self.dirty.take() {
             let Ok(file) = self.file(id) else { continue };
-            if let Err(error) = file.sync().await {
-                log::error!("{}: fsync: {error}: a loss of power may now cost batches", self.path(id).display());
+            file.sync().await.unwrap_or_else(|error| failed(id, error));
+        }
+        for id in self.unnamed.take() {
+            match self.settle_names(id).await {
+                // Deleted meanwhile, with all that was in it.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => failed(id, error),
+                _ => {}
             }
         }
         self.busy.set(self.busy.get() - 1);

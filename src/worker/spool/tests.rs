@@ -124,6 +124,26 @@ fn frames_are_written_in_order_read_back_marked_and_deleted() {
 }
 
 #[test]
+fn a_new_segments_name_is_durable_with_its_first_batch_or_after_the_interval() {
+    on_both(async |name| {
+        for fsync in [Fsync::Never, Fsync::Interval, Fsync::Batch] {
+            let directory = scratch(&format!("names-{name}"));
+            let spool = Spool::new(options(&directory, fsync), 0, Rc::default());
+            let (sink, spec, lane) = specs("six");
+            spool.register(lane, &sink, &spec).unwrap();
+            let mut slots = ring_memory::map(1, SLOT_BYTES).unwrap();
+            let segments = put(&spool, &mut slots[0], lane, 0).await.map(|frame| [SegmentId::of(&frame)]).unwrap();
+            let seen = || (spool.unnamed.borrow().len(), spool.durable_lanes.borrow().contains(&lane));
+            assert_eq!(seen(), (usize::from(fsync == Fsync::Interval), fsync == Fsync::Batch), "{fsync:?}");
+            assert!(spool.unnamed.borrow().is_subset(&segments.into()));
+            spool.sync_dirty().await;
+            assert_eq!(seen(), (0, fsync != Fsync::Never), "{fsync:?}");
+            std::fs::remove_dir_all(directory).unwrap();
+        }
+    });
+}
+
+#[test]
 fn the_background_task_marks_and_the_bound_is_said() {
     on_both(async |name| {
         let directory = scratch(&format!("bound-{name}"));
