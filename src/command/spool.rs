@@ -127,10 +127,9 @@ fn list(path: &Path, now_ms: i64, out: &mut impl Write) -> io::Result<()> {
             Ok((sink, spec)) => (spec.topic, sink.broker_list()),
             Err(_) => ("?".to_owned(), "not in the registry".to_owned()),
         };
-        let start = format!("{:016x}-{}", origin.start, origin.core);
         let [batches, entries, bytes] = [row.batches, row.entries, row.bytes].map(|number| number.to_string());
         let oldest = row.oldest_ms.map_or("-".to_owned(), |oldest| age(now_ms - oldest));
-        table.push([format!("{lane:016x}"), topic, kafka, start, batches, entries, bytes, oldest]);
+        table.push([format!("{lane:016x}"), topic, kafka, origin.to_string(), batches, entries, bytes, oldest]);
     }
     print(&table, out)?;
     let total = |of: fn(&Row) -> u64| rows.values().map(of).sum::<u64>();

@@ -53,7 +53,7 @@ pub enum NotARing {
 impl RingHeader {
     /// The name of its file.
     pub fn file_name(&self) -> String {
-        format!("{:016x}-{}.{RING_EXTENSION}", self.origin.start, self.origin.core)
+        format!("{}.{RING_EXTENSION}", self.origin)
     }
 
     /// Bytes of the whole file.

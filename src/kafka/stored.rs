@@ -41,6 +41,13 @@ pub struct Origin {
     pub core: u32,
 }
 
+impl std::fmt::Display for Origin {
+    /// As directories, files and tables name it: the start as 16 hexadecimal digits, a dash, the core.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}-{}", self.start, self.core)
+    }
+}
+
 /// Where a batch lies in the spool: [`Stored`] and its bytes behind it. The spool gives these out; who holds one only hands it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FrameRef {

@@ -17,7 +17,7 @@ pub mod store;
 mod store_tests;
 
 pub use segment::{Damage, Frame, Scan, SegmentId, Why, scan};
-pub use store::{FileAction, Full, LaneCount, Placed, Store};
+pub use store::{FileAction, Full, Placed, Store};
 
 /// When what was written is made to survive a loss of power. What the process leaves when it is killed needs none of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

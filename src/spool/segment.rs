@@ -46,7 +46,7 @@ impl SegmentId {
 
     /// Its directory, below the spool's.
     pub fn directory(self) -> String {
-        format!("{:016x}/{:016x}-{}", self.lane, self.origin.start, self.origin.core)
+        format!("{:016x}/{}", self.lane, self.origin)
     }
 
     /// Its file, below the spool's directory.

@@ -44,19 +44,6 @@ pub struct Placed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-/// What of one lane is in the spool.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LaneCount {
-    /// Frames that are to be delivered.
-    pub frames: u64,
-    /// Entries in them, as far as they are not resolved.
-    pub entries: u64,
-    /// Bytes of its files, delivered frames among them.
-    pub bytes: u64,
-    /// When the oldest entry in it was made, in milliseconds since 1970.
-    pub oldest_ms: Option<i64>,
-}
-
 /// A frame that is to be delivered.
 #[derive(Clone, Copy, Debug, Default)]
 struct Live {
@@ -230,21 +217,6 @@ impl Store {
     /// True if the frame that came last had no room and nothing was deleted since.
     pub const fn is_full(&self) -> bool {
         self.refused
-    }
-
-    /// What of each lane is there.
-    pub fn lanes(&self) -> BTreeMap<u64, LaneCount> {
-        let mut lanes: BTreeMap<u64, LaneCount> = BTreeMap::new();
-        for ((lane, _), directory) in &self.directories {
-            let count = lanes.entry(*lane).or_default();
-            for segment in directory.segments.values() {
-                count.frames += segment.live.len() as u64;
-                count.entries += segment.live.values().map(|live| live.entries).sum::<u64>();
-                count.bytes += segment.end;
-            }
-            count.oldest_ms = count.oldest_ms.into_iter().chain(directory.oldest_ms()).min();
-        }
-        lanes
     }
 }
 

@@ -18,7 +18,7 @@ use crate::io::ring_memory::{PinnedBytes, PinnedBytesMut};
 use crate::kafka::stored::{DONE, DONE_AT, STORED_BYTES, VOID};
 use crate::kafka::{FrameRef, Origin, SinkSpec, Stored};
 use crate::spool::segment::{REGISTRY, is_whole_batch, registry_path};
-use crate::spool::{FileAction, Fsync, LaneCount, SegmentId, Store};
+use crate::spool::{FileAction, Fsync, SegmentId, Store};
 
 /// Segments kept open per core; another one is opened again when it is needed.
 const FILES_OPEN: usize = 64;
@@ -557,11 +557,6 @@ impl Spool {
         counters.set(Counter::SpoolEntries, gauges.entries);
         counters.set(Counter::SpoolOldestSeconds, oldest_s);
         counters.set(Counter::SpoolFull, u64::from(gauges.full));
-    }
-
-    /// What of each lane is in it.
-    pub fn lanes(&self) -> std::collections::BTreeMap<u64, LaneCount> {
-        self.store.borrow().lanes()
     }
 }
 

@@ -3,8 +3,9 @@
 use super::tests::{CALM, spec};
 use super::*;
 use crate::kafka::options::{Batching, Compression, Mode};
+use crate::kafka::ring::Batch;
 use crate::kafka::sim::{Sim, Weather};
-use crate::kafka::stored::Origin;
+use crate::kafka::stored::{Origin, Stored};
 use crate::kafka::trace_tests::FIRST_START;
 
 const SLOT: usize = 16 * 1024;
@@ -69,6 +70,14 @@ fn what_the_ring_cannot_hold_goes_to_the_spool_and_arrives_once_and_in_order() {
     let said: Vec<&str> =
         sim.reports.iter().map(|(_, text)| text.as_str()).filter(|text| text.contains("spool")).collect();
     assert_eq!(said.len(), 2, "{said:?}");
+}
+
+#[test]
+fn a_batch_that_gets_its_partition_keeps_what_is_resolved_of_it() {
+    let batch = Batch { skip_entries: 3, ..Batch::default() };
+    let account = super::spill::placed(Stored::begun(7, Origin { start: 1, core: 0 }, 5), &batch, 2);
+    assert_eq!((account.lane, account.number, account.partition, account.skip), (7, 5, Some(2), 3));
+    assert!(!account.sent);
 }
 
 #[test]

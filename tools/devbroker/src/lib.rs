@@ -22,7 +22,6 @@ mod shape;
 mod state;
 mod versions;
 
-pub use answer::NODE;
 pub use api::Api;
 pub use cluster::Appended;
 pub use journal::{Seen, SentBatch};

@@ -69,9 +69,6 @@ pub enum Refused {
     Close,
 }
 
-/// The first node's number in the cluster.
-pub const NODE: i32 = 1;
-
 /// Reads one frame (without its length).
 ///
 /// # Errors
