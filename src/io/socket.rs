@@ -47,18 +47,25 @@ pub enum Writer {
 
 /// See [`Reader::Plain`].
 #[derive(Debug)]
-pub struct PlainReader(OwnedReadHalf<TcpStream>);
+pub struct PlainReader {
+    half: OwnedReadHalf<TcpStream>,
+    fd: RawFd,
+}
 
 /// See [`Writer::Plain`].
 #[derive(Debug)]
-pub struct PlainWriter(OwnedWriteHalf<TcpStream>);
+pub struct PlainWriter {
+    half: OwnedWriteHalf<TcpStream>,
+    fd: RawFd,
+}
 
 impl Socket {
     /// Wraps an accepted stream.
     pub fn new(stream: TcpStream) -> Self {
         let fd = stream.as_raw_fd();
         let (reader, writer) = stream.into_split();
-        Self { reader: Reader::Plain(PlainReader(reader)), writer: Writer::Plain(PlainWriter(writer)), fd }
+        let (reader, writer) = (PlainReader { half: reader, fd }, PlainWriter { half: writer, fd });
+        Self { reader: Reader::Plain(reader), writer: Writer::Plain(writer), fd }
     }
 
     /// Wraps a Unix stream. recv and send do not care which family a stream socket is of.
@@ -97,18 +104,12 @@ impl Socket {
         self.reader.read(buffer).await
     }
 
-    /// Reads what is there already, at most `count` bytes, behind what `buffer` holds. Nothing if nothing is, or under TLS, or if something is
-    /// wrong: then the next read will say so.
+    /// As [`Reader::read_now`], with room made for `count` bytes.
     pub fn read_ready(&mut self, buffer: &mut Vec<u8>, count: usize) {
-        if matches!(self.reader, Reader::Tls(_)) {
-            return;
+        if matches!(self.reader, Reader::Plain(_)) {
+            buffer.reserve(count);
         }
-        buffer.reserve(count);
-        let room = &mut buffer.spare_capacity_mut()[..count];
-        if let Ok(read) = with_socket(self.fd, |socket| socket.recv_with_flags(room, libc::MSG_DONTWAIT)) {
-            // SAFETY: the kernel has written `read` bytes behind the buffer's length, within its capacity.
-            unsafe { buffer.set_len(buffer.len() + read.min(count)) };
-        }
+        self.reader.read_now(buffer, count);
     }
 
     /// Sends all of `buffer` and gives it back.
@@ -175,11 +176,26 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// Reads what is there already, at most `at_most` bytes, behind what `buffer` holds and within its capacity. Waits for nothing. `None` if
+    /// nothing is there, or at the end, or under TLS, or if something is wrong: the next read will say so.
+    pub fn read_now(&mut self, buffer: &mut Vec<u8>, at_most: usize) -> Option<usize> {
+        let Self::Plain(reader) = self else { return None };
+        let (start, room) = (buffer.len(), buffer.spare_capacity_mut());
+        let most = room.len().min(at_most);
+        let room = &mut room[..most];
+        let read = with_socket(reader.fd, |socket| socket.recv_with_flags(room, libc::MSG_DONTWAIT)).ok()?;
+        // SAFETY: the kernel has written `read` bytes behind the buffer's length, within its capacity.
+        unsafe { buffer.set_len(start + read.min(most)) };
+        (read > 0).then_some(read)
+    }
+}
+
 impl PlainReader {
     /// Reads behind what `buffer` holds, up to `end` in it.
     pub(super) async fn read_to(&mut self, buffer: Vec<u8>, end: usize) -> (io::Result<usize>, Vec<u8>) {
         let start = buffer.len();
-        let (result, slice) = self.0.read(buffer.slice_mut(start..end)).await;
+        let (result, slice) = self.half.read(buffer.slice_mut(start..end)).await;
         let mut buffer = slice.into_inner();
         // monoio sets the length only on success.
         if result.is_err() {
@@ -223,9 +239,19 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Sends of `bytes` what the kernel takes at once, and says how much that was. Waits for nothing. 0 if it takes none, or under TLS, or if
+    /// something is wrong: the next write will say so.
+    pub fn write_now(&mut self, bytes: &[u8]) -> usize {
+        let Self::Plain(writer) = self else { return 0 };
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        with_socket(writer.fd, |socket| socket.send_with_flags(bytes, flags)).unwrap_or(0)
+    }
+}
+
 impl PlainWriter {
     pub(super) async fn finish(&mut self) -> io::Result<()> {
-        self.0.shutdown().await
+        self.half.shutdown().await
     }
 
     pub(super) async fn write_range<B: IoBuf>(
@@ -235,7 +261,7 @@ impl PlainWriter {
         end: usize,
     ) -> (io::Result<()>, B) {
         while start < end {
-            let (result, slice) = self.0.write(buffer.slice(start..end)).await;
+            let (result, slice) = self.half.write(buffer.slice(start..end)).await;
             buffer = slice.into_inner();
             match result {
                 Ok(0) => return (Err(io::Error::from(io::ErrorKind::WriteZero)), buffer),
@@ -317,4 +343,71 @@ fn with_socket<T>(fd: RawFd, ask: impl FnOnce(SockRef<'_>) -> T) -> T {
     // SAFETY: callers hold the socket (or the deadline guard that must go before it), so the descriptor is open while `ask` runs.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     ask(SockRef::from(&borrowed))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::io::driver::Driver;
+
+    /// More than any socket's buffers hold.
+    const TOO_MUCH: usize = 64 << 20;
+
+    fn pair() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let accepted = listener.accept().unwrap().0;
+        (Socket::adopt(socket2::Socket::from(accepted)).unwrap(), peer)
+    }
+
+    fn on_both(test: impl AsyncFn()) {
+        let drivers = [driver::probe().ok(), Some(Driver::Epoll)].into_iter().flatten();
+        drivers.for_each(|driver| driver::run(driver, test()).unwrap());
+    }
+
+    #[test]
+    fn what_is_there_is_read_at_once_and_the_rest_is_left_to_the_next_read() {
+        on_both(async || {
+            let (mut socket, mut peer) = pair();
+            let mut buffer = Vec::with_capacity(8);
+            buffer.push(b'<');
+            assert_eq!(socket.reader.read_now(&mut buffer, 100), None, "nothing is there");
+            peer.write_all(b"0123456789").unwrap();
+            assert_eq!(socket.reader.read_now(&mut buffer, 3), Some(3));
+            assert_eq!(buffer, b"<012");
+            let room = buffer.capacity() - buffer.len();
+            assert_eq!(socket.reader.read_now(&mut buffer, 100), Some(room.min(7)));
+            assert_eq!(socket.reader.read_now(&mut buffer, 100), None, "no room, or nothing more");
+            let (read, rest) = socket.read(Vec::with_capacity(100)).await;
+            assert_eq!(read.unwrap(), rest.len());
+            assert_eq!([&buffer[..], &rest].concat(), b"<0123456789");
+            drop(peer);
+            buffer.clear();
+            assert_eq!(socket.reader.read_now(&mut buffer, 100), None, "the end is the next read's to say");
+            assert_eq!(socket.read(buffer).await.0.unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn what_the_kernel_takes_is_sent_at_once_and_no_byte_more_counts() {
+        on_both(async || {
+            let (mut socket, mut peer) = pair();
+            let bytes: Vec<u8> = (0..TOO_MUCH).map(|at| (at % 251) as u8).collect();
+            let mut sent = socket.writer.write_now(&bytes);
+            assert!((1..TOO_MUCH).contains(&sent), "{sent}");
+            let reader = std::thread::spawn(move || {
+                let mut all = Vec::new();
+                peer.read_to_end(&mut all).map(|_| all)
+            });
+            let (result, bytes) = socket.writer.write_range(bytes, sent, 2 * TOO_MUCH / 3).await;
+            result.unwrap();
+            sent = 2 * TOO_MUCH / 3;
+            socket.finish_sending();
+            assert_eq!(socket.writer.write_now(&bytes), 0, "what is wrong is the next write's to say");
+            assert!(reader.join().unwrap().unwrap() == bytes[..sent]);
+        });
+    }
 }

@@ -174,6 +174,7 @@ impl<'a> Directions<'a> {
             capture: Capture { body: &mut scratch.response_body, budget: &core.capture_budget },
             tail: &mut scratch.tail,
             facts: &mut scratch.facts,
+            at_once: None,
         };
         let up = Upload {
             core,
